@@ -1,0 +1,66 @@
+# make lab       open the course in JupyterLab           make lab ARGS=--no-browser
+# make test      everything that a change must pass      make test ARGS="tests/data -x"
+# make lint      style, types, floors and spelling       make format
+# make bench     the tables of benchmarks/               make bench ARGS=lessons
+# make outputs   run the lessons and save their outputs  make outputs ARGS=notebooks/01_why_transfer.ipynb
+# make exercises write exercises/ from solutions/
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help lab test fetch lint format bench outputs exercises clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# make/  make/p' Makefile
+
+# Two environments in one folder: what a reader needs, and what a contributor needs on top of it.
+.venv/notebooks.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "This Python cannot make environments (on Debian: apt install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml
+	@test -x $(BIN)/python || $(MAKE) --no-print-directory .venv/notebooks.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv/notebooks.stamp $@
+
+lab: .venv/notebooks.stamp
+	@$(BIN)/tlcourse lab $(ARGS)
+
+fetch: .venv/notebooks.stamp
+	@$(BIN)/tlcourse fetch
+
+# Lint findings do not hide the tests' result: both run, and pytest has the last word.
+test: .venv/dev.stamp
+	@$(BIN)/tlcourse fetch
+	@status=0; $(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -n 2 $(ARGS) || status=1; exit $$status
+
+lint: .venv/dev.stamp
+	@status=0; set -x; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/lint-imports || status=1; \
+	$(BIN)/codespell || status=1; \
+	$(BIN)/mypy || status=1; \
+	exit $$status
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/dev.stamp
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+outputs: .venv/dev.stamp
+	@$(BIN)/python -m tlcourse.lesson.execute $(or $(ARGS),$(wildcard notebooks/*.ipynb)) --write
+
+exercises: .venv/dev.stamp
+	@$(BIN)/tlcourse exercises build
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,21 @@
+"""What every test and every notebook under test shares."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+
+# The kernels that run notebooks inherit these. A test must not touch the reader's own progress file, reach for a
+# model hub, or run two threads on each of two workers.
+os.environ["TLCOURSE_PROGRESS"] = str(Path(tempfile.mkdtemp(prefix="tlcourse-test-")) / "progress.json")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Machines are noisy: an example may take its time, and a run must be repeatable.
+settings.register_profile("tlcourse", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile("tlcourse")
