@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from pathlib import Path
 
 from hypothesis import settings
 
+_scratch = tempfile.TemporaryDirectory(prefix="tlcourse-test-")  # removed when the process ends
+
 # The kernels that run notebooks inherit these. A test must not touch the reader's own progress file, reach for a
 # model hub, or run two threads on each of two workers.
-os.environ["TLCOURSE_PROGRESS"] = str(Path(tempfile.mkdtemp(prefix="tlcourse-test-")) / "progress.json")
+os.environ["TLCOURSE_PROGRESS"] = f"{_scratch.name}/progress.json"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
