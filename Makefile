@@ -8,6 +8,7 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 ARGS ?=
+PIP = $(BIN)/python -m pip install --disable-pip-version-check $(shell test -t 2 || echo --quiet) --editable
 
 .PHONY: help lab test fetch lint format bench outputs exercises clean
 .NOTPARALLEL:
@@ -15,17 +16,21 @@ ARGS ?=
 help:
 	@sed -n 's/^# make/  make/p' Makefile
 
-# Two environments in one folder: what a reader needs, and what a contributor needs on top of it.
-.venv/notebooks.stamp: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' || { echo "This Python cannot make environments (on Debian: apt install python3-venv)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || \
+	  { echo "This Python cannot make environments; on Debian: apt install python3-venv"; exit 1; }
+	@echo 'Installing into .venv: some minutes and 6 GB the first time'
+	$(PYTHON) -m venv .venv
+
+# Two levels in one environment: what a reader needs, and what a contributor needs on top of it.
+.venv/notebooks.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) '.[notebooks]'
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml
-	@test -x $(BIN)/python || $(MAKE) --no-print-directory .venv/notebooks.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/dev.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) '.[dev]'
 	@touch .venv/notebooks.stamp $@
 
 lab: .venv/notebooks.stamp

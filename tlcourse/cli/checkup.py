@@ -84,19 +84,17 @@ def device() -> Finding:
 
 
 def threads() -> Finding:
-    """Cores and the threads that torch will use on them."""
+    """Cores (fewer than the machine has, in a container) and the threads that torch will use on them."""
+    import joblib
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = joblib.cpu_count()
     value = f"{torch.get_num_threads()} on {cores} cores"
     if torch.get_num_threads() > cores:
-        return Finding(
-            "threads", "note", value, f"More threads than cores slow a lesson down: set OMP_NUM_THREADS={cores}."
-        )
+        remedy = f"More threads than cores slow a lesson down: set OMP_NUM_THREADS={cores}."
+        return Finding("threads", "note", value, remedy)
     if cores < 2:
-        return Finding(
-            "threads", "note", value, "Lessons are measured on two cores; expect them to take twice as long."
-        )
+        return Finding("threads", "note", value, "Lessons are measured on two cores; this machine needs more time.")
     return Finding("threads", "ok", value)
 
 

@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetch what is missing, then serve until interrupted."""
     folder = course.root()
     try:
+        from jupyter_server.auth.identity import IdentityProvider
         from jupyterlab.labapp import LabApp
     except ModuleNotFoundError as error:
         raise course.CommandError(
@@ -41,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     # `!tlcourse` and `!pip` in a notebook must be those of this environment, activated or not.
     scripts = Path(sys.executable).parent
     os.environ["PATH"] = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Given by us, there is a token whatever the user's Jupyter settings say; marked as generated, it is shown.
+    IdentityProvider.token_generated = True
     options = server_arguments(
         folder, port=arguments.port, browser=not arguments.no_browser, token=secrets.token_hex(24)
     )

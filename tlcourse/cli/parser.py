@@ -79,8 +79,8 @@ Progress is a small file on this machine; nothing is sent anywhere. TLCOURSE_PRO
 """
 
 
-# The examples keep their lines, and the longest command fits beside its summary.
-_layout = partial(argparse.RawDescriptionHelpFormatter, max_help_position=28)
+# The examples keep their lines; the small indent lets the longest command fit beside its summary.
+_layout = partial(argparse.RawDescriptionHelpFormatter, indent_increment=1)
 
 
 def build_parser() -> argparse.ArgumentParser:
