@@ -21,7 +21,7 @@ $(BIN)/python:
 	  { echo "Python 3.11 or later is needed; name one: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || \
 	  { echo "This Python cannot make environments; on Debian: apt install python3-venv"; exit 1; }
-	@echo 'Installing into .venv: some minutes and 6 GB the first time'
+	@echo 'Installing into .venv: some minutes and 7 GB the first time'
 	$(PYTHON) -m venv .venv
 
 # Two levels in one environment: what a reader needs, and what a contributor needs on top of it.
