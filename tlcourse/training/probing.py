@@ -1,0 +1,129 @@
+"""Linear probe: logistic regression on frozen features (Alain and Bengio 2017, arXiv:1610.01644)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+
+from tlcourse.training import evaluation
+
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted linear classifier: scores = ((features - mean) / scale) · weightᵀ + bias.
+
+    `classes` are the labels it was fitted on, one for each row of `weight`.
+    """
+
+    weight: Float[Tensor, "classes dim"]
+    bias: Float[Tensor, " classes"]
+    mean: Float[Tensor, " dim"]
+    scale: Float[Tensor, " dim"]
+    classes: Int64[Tensor, " classes"]
+
+    def scores(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n classes"]:
+        """Logits, one column for each of `classes`.
+
+        Raises ValueError for features of another width, or with NaN.
+        """
+        x = check_features(features)
+        if x.shape[1] != len(self.mean):
+            raise ValueError(f"features are {x.shape[1]} wide; this probe was fitted on {len(self.mean)}")
+        return ((x - self.mean) / self.scale) @ self.weight.T + self.bias
+
+    def predict(self, features: Float[Tensor, "n dim"]) -> Int64[Tensor, " n"]:
+        """The label with the highest score."""
+        return self.classes[self.scores(features).argmax(dim=1)]
+
+    def accuracy(self, features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"]) -> float:
+        """Share of right predictions."""
+        return evaluation.accuracy(self.predict(features), check_labels(labels, len(features)))
+
+    def balanced_accuracy(self, features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"]) -> float:
+        """Mean recall of the classes in `labels`."""
+        return evaluation.balanced_accuracy(self.predict(features), check_labels(labels, len(features)))
+
+
+def probe(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"], *, l2: float = 1.0) -> Probe:
+    """Fit a multinomial logistic regression on standardised features with scikit-learn (L-BFGS).
+
+    It minimises Σ cross-entropy + l2/2 · ‖weight‖², which has one minimum, so there is no seed. A dimension that hardly
+    varies is not blown up: its scale is 1.
+
+    With fewer examples than dimensions the best weights are a combination of the examples, so the fit runs in their
+    span (n numbers an example instead of `dim`): the same minimum, many times sooner.
+
+    Raises ValueError for NaN, other shapes, fewer than two classes, or l2 <= 0.
+    """
+    x = check_features(features).double()
+    y = check_labels(labels, len(x))
+    classes = torch.unique(y)
+    if len(classes) < 2:
+        raise ValueError(f"labels hold {len(classes)} class; a probe needs at least two")
+    if not l2 > 0:
+        raise ValueError(f"l2 is {l2}; give a positive penalty, for example 1.0")
+    mean, scale = x.mean(dim=0), x.std(dim=0, correction=0)
+    scale = torch.where(scale > _EPSILON * (1 + mean.abs()), scale, torch.ones_like(scale))
+    with _one_thread():
+        weight, bias = _logistic_regression(((x - mean) / scale).numpy(), y.numpy(), l2)
+    return Probe(
+        weight=torch.from_numpy(weight).float(),
+        bias=torch.from_numpy(bias).float(),
+        mean=mean.float(),
+        scale=scale.float(),
+        classes=classes,
+    )
+
+
+def _logistic_regression(x: np.ndarray, y: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases, one row for each class."""
+    from sklearn.linear_model import LogisticRegression
+
+    span = np.linalg.qr(x.T)[0] if len(x) < x.shape[1] else None
+    model = LogisticRegression(C=1 / l2, max_iter=2000, tol=1e-4)
+    model.fit(x if span is None else x @ span, y)
+    weight, bias = model.coef_, model.intercept_
+    if len(weight) == 1:  # two classes: scikit-learn keeps the log-odds of the second only
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return (weight if span is None else weight @ span.T), bias
+
+
+def check_features(features: Tensor) -> Tensor:
+    """Features on the CPU. Raises ValueError unless they are (n, dim), floating point and finite."""
+    if features.ndim != 2 or 0 in features.shape or not features.is_floating_point():
+        raise ValueError(
+            f"features are {features.dtype} of shape {tuple(features.shape)}; expected floats (n, dim), not empty"
+        )
+    if not torch.isfinite(features).all():
+        raise ValueError("features hold NaN or infinity; look for a training run that diverged")
+    return features.detach().cpu()
+
+
+def check_labels(labels: Tensor, n: int) -> Tensor:
+    """Labels on the CPU. Raises ValueError unless they are n whole numbers."""
+    if labels.ndim != 1 or len(labels) != n or labels.is_floating_point():
+        raise ValueError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected {n} whole numbers, one a row"
+        )
+    return labels.detach().cpu().long()
+
+
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    import sklearn.linear_model  # noqa: F401  (loads the BLAS that has to be held back)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> Any:
+    """One BLAS thread: these matrices are small, and threads that fight for the cores made fits 1,000 times slower."""
+    return _controller().limit(limits=1)

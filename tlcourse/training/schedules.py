@@ -1,0 +1,64 @@
+"""Learning-rate schedules: a factor for the learning rate at each step, for `fit(schedule=…)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import TracebackType
+
+from torch.optim import Optimizer
+
+Schedule = Callable[[int, int], float]
+"""schedule(step, steps) is the factor of the learning rate at `step`, 0 … steps - 1."""
+
+
+def cosine(step: int, steps: int) -> float:
+    """From 1 down to nearly 0 along half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, Eq. 5)."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def warmup(share: float) -> Schedule:
+    """Up in a straight line over the first `share` of the steps, then down in a straight line to nearly 0.
+
+    The usual one for transformers (Devlin et al. 2019, arXiv:1810.04805, appendix A.2, with share = 0.1 or less).
+    Raises ValueError unless 0 <= share < 1.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"share is {share}; give the part of all steps that warms up, 0 or more and less than 1")
+
+    def factor(step: int, steps: int) -> float:
+        rising = math.ceil(share * steps)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return (steps - step) / (steps - rising)
+
+    return factor
+
+
+class LearningRates:
+    """The rates of an optimizer's parameter groups, scaled by a schedule for as long as the `with` block lasts.
+
+    Afterwards they are what they were, so that the same optimizer can go on with another schedule.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule | None, steps: int) -> None:
+        self.groups = optimizer.param_groups
+        self.schedule = schedule
+        self.steps = steps
+        self.base = [group["lr"] for group in self.groups]
+
+    def set(self, step: int) -> None:
+        """Scale the rates for `step`, counted from 0."""
+        if self.schedule is not None:
+            factor = self.schedule(step, self.steps)
+            for group, rate in zip(self.groups, self.base, strict=True):
+                group["lr"] = rate * factor
+
+    def __enter__(self) -> LearningRates:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for group, rate in zip(self.groups, self.base, strict=True):
+            group["lr"] = rate
