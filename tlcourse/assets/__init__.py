@@ -44,13 +44,13 @@ def table() -> tuple[Asset, ...]:
     return tuple(_default().assets.values())
 
 
-def path(name: str, file: str | None = None) -> Path:
-    """Verified folder of an asset, or one file in it; fetched when absent or damaged.
+def path(name: str, file: str | None = None, *, progress: bool = True) -> Path:
+    """Verified folder of an asset, or one file in it; fetched (with a progress bar) when absent or damaged.
 
     Raises KeyError for an unknown name or file (with the near matches), ValueError for a part of an installed
     library, and AssetError when the files cannot be had.
     """
-    return _default().path(name, file)
+    return _default().path(name, file, progress=progress)
 
 
 def fetch(names: Iterable[str] | None = None, *, progress: bool = True) -> dict[str, Path]:
@@ -58,10 +58,9 @@ def fetch(names: Iterable[str] | None = None, *, progress: bool = True) -> dict[
 
     After a failure run it again: what has arrived is kept. Raises KeyError and AssetError as `path` does.
     """
-    return _store.fetch(_default(), names, progress=progress)
+    return _default().fetch(names, progress=progress)
 
 
 def verify(names: Iterable[str] | None = None) -> dict[str, str]:
     """State of each asset without fetching: "ok", "absent", or "corrupt: …"."""
-    chosen = list(_default().assets) if names is None else list(names)
-    return {name: _default().state(name) for name in chosen}
+    return _default().verify(names)

@@ -50,8 +50,8 @@ def extract(archive: Path, wanted: Mapping[str, str], folder: Path, *, limit: in
             raise AssetCorrupt(f"{archive.name} has no member {member!r}; the package is not the one that was expected")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         inner_files = {outer: Path(scratch) / str(number) for number, outer in enumerate(nested)}
-        targets = {member: _inside(folder, target) for member, target in direct.items()}
-        _copy(archive, {**targets, **inner_files}, limit)
+        _copy(archive, {member: _inside(folder, target) for member, target in direct.items()}, limit)
+        _copy(archive, inner_files, limit + 2 * archive.stat().st_size)  # an archive hardly compresses again
         for outer, members in nested.items():
             extract(inner_files[outer], members, folder, limit=limit)
 

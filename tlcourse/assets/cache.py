@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlcourse.assets.errors import NO_ROOM, NOT_WRITABLE, no_space
+from tlcourse.assets.errors import NO_ROOM, NOT_WRITABLE, AssetError, no_space
 
 _hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
@@ -28,13 +28,18 @@ def personal() -> Path:
     return Path(platformdirs.user_cache_dir("tlcourse", appauthor=False))
 
 
-def roots() -> tuple[Path, ...]:
-    """Where to look, in order; what has to be written goes to the last one.
-
-    A class may share a read-only TLCOURSE_HOME: whatever is absent there goes to the personal cache.
-    """
+def places() -> tuple[Path, ...]:
+    """Where to look, in order: a class may share a read-only TLCOURSE_HOME, with a personal cache beside it."""
     first = home()
     return (first,) if writable(first) else (first, personal())
+
+
+def workplace() -> Path:
+    """Where to put what is new: the last of the places. Raises AssetError if it cannot be written either."""
+    place = places()[-1]
+    if not writable(place):
+        raise AssetError(f"{place} cannot be written; set TLCOURSE_HOME to a folder of your own")
+    return place
 
 
 def writable(folder: Path) -> bool:
@@ -46,9 +51,9 @@ def writable(folder: Path) -> bool:
     except OSError as error:
         if error.errno in NOT_WRITABLE:
             return False
-        if error.errno in NO_ROOM:
+        if error.errno in NO_ROOM:  # full, which is said when something is to be written
             return True
-        raise
+        raise AssetError(f"{folder} cannot hold the cache ({error}); set TLCOURSE_HOME to a folder") from error
 
 
 @contextmanager

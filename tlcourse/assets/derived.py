@@ -25,12 +25,12 @@ def derived(kind: str, key: Mapping[str, Any], build: Callable[[Path], object], 
         raise ValueError(f"kind must be a short name of a-z, 0-9, _ and -, not {kind!r}")
     written = _canonical(key)
     entry = Path("derived") / kind / hashlib.sha256(written.encode()).hexdigest()[:24]
-    roots = cache.roots()
-    if present := _present(roots, entry):
+    if present := _present(entry):
         return present
-    folder = roots[-1] / entry
-    with cache.room_for(kind, roots[-1]), cache.locked(roots[-1], f"{kind}-{folder.name}"):
-        if present := _present(roots, entry):  # another process was quicker
+    root = cache.workplace()
+    folder = root / entry
+    with cache.room_for(kind, root), cache.locked(root, f"{kind}-{folder.name}"):
+        if present := _present(entry):  # another process was quicker
             return present
         with cache.workshop(folder) as workshop:
             made = workshop / "made"
@@ -49,8 +49,8 @@ def _canonical(key: Mapping[str, Any]) -> str:
         raise ValueError(f"key must hold only text, numbers, lists and mappings of these: {error}") from error
 
 
-def _present(roots: tuple[Path, ...], entry: Path) -> Path | None:
-    return next((root / entry for root in roots if _whole(root / entry)), None)
+def _present(entry: Path) -> Path | None:
+    return next((root / entry for root in cache.places() if _whole(root / entry)), None)
 
 
 def _whole(folder: Path) -> bool:

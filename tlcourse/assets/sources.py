@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tlcourse.assets.errors import AssetCorrupt, AssetUnavailable, no_space
+from tlcourse.assets.errors import AssetCorrupt, AssetError, AssetUnavailable, no_space
 from tlcourse.assets.registry import Asset
 
 Report = Callable[[int], object]
@@ -32,13 +32,15 @@ def download(asset: Asset, folder: Path, report: Report) -> Path:
     arrived.mkdir()
     scratch.mkdir()
     commands = _npm(asset, scratch) if asset.kind == "npm" else [_pip(asset, scratch)]
-    log = ""
     for command in commands:
         status, log = _run(command, arrived, scratch, report)
         files = list(arrived.iterdir())
         if status == 0 and len(files) == 1:
             return files[0]
-    raise _failure(asset, log, folder)
+        failure = _failure(asset, log, folder)
+        if not isinstance(failure, AssetUnavailable):
+            break  # another program would meet the same file, or the same disk
+    raise failure
 
 
 def _pip(asset: Asset, scratch: Path) -> list[str]:
@@ -64,11 +66,11 @@ def _npm(asset: Asset, scratch: Path) -> list[list[str]]:
 def _run(command: list[str], arrived: Path, scratch: Path, report: Report) -> tuple[int, str]:
     """Run a downloader with `scratch` for its temporary files, reporting how much has come so far."""
     log = scratch / "log.txt"
-    # One disk to fill, and one folder to clear, whatever happens.
-    places = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
+    # One disk to fill, and one folder to clear, whatever happens. Older versions of pip do not know how to resume.
+    settings = {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch), "PIP_RESUME_RETRIES": "2"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=arrived, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            command, cwd=arrived, env=os.environ | settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
         try:
             while True:
@@ -93,9 +95,9 @@ def _bytes_below(folder: Path) -> int:
     return total
 
 
-def _failure(asset: Asset, log: str, folder: Path) -> AssetCorrupt | AssetUnavailable | Exception:
+def _failure(asset: Asset, log: str, folder: Path) -> AssetError:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    said = "\n    ".join(line for line in lines[-6:] if "A complete log of this run" not in line)
+    said = "\n    ".join(line for line in lines[-4:] if "A complete log of this run" not in line)
     if any(mark in log for mark in DISK_FULL):
         return no_space(asset.name, folder)
     if any(mark in log for mark in WRONG_CONTENT):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +17,6 @@ ATTEMPTS = 2
 OK, ABSENT = "ok", "absent"
 
 
-def _ignore(done: int) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Store:
     """Assets of a table, kept below `cache.home()`; `download` fetches one package file."""
@@ -27,7 +24,7 @@ class Store:
     assets: Mapping[str, Asset] = field(default_factory=load)
     download: Download = sources.download
 
-    def path(self, name: str, file: str | None = None, *, report: sources.Report = _ignore) -> Path:
+    def path(self, name: str, file: str | None = None, *, progress: bool = False) -> Path:
         """Folder of an asset, or one file in it, verified; fetched when absent or damaged.
 
         Raises KeyError for an unknown name or file, AssetError when it cannot be had.
@@ -37,7 +34,7 @@ class Store:
             raise ValueError(
                 f"{name} is a part of the package {asset.package}, not a file to fetch. {asset.description}"
             )
-        folder = self._present(asset) or self._fetch(asset, report)
+        folder = self._present(asset) or self._fetch(asset, progress)
         if file is None:
             return folder
         names = _names(asset, folder)
@@ -45,24 +42,39 @@ class Store:
             raise KeyError(f"asset {name} has no file {file!r}; {near(file, dict.fromkeys(names))}")
         return folder / file
 
-    def state(self, name: str) -> str:
+    def fetch(self, names: Iterable[str] | None = None, *, progress: bool = False) -> dict[str, Path]:
+        """Folders of `names` (default: all default assets), fetching what is absent or damaged."""
+        chosen = self._chosen(
+            [asset.name for asset in self.assets.values() if asset.default] if names is None else names
+        )
+        return {asset.name: self.path(asset.name, progress=progress) for asset in chosen if asset.fetched}
+
+    def verify(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """State of each of `names` (default: all)."""
+        return {asset.name: self.state(asset) for asset in self._chosen(self.assets if names is None else names)}
+
+    def state(self, asset: Asset) -> str:
         """ "ok", "absent", or "corrupt: " and what is wrong; looks only, fetches nothing."""
-        asset = find(self.assets, name)
         if not asset.fetched:
             return OK
-        states = [_state(asset, _folder(root, asset)) for root in cache.roots()]
+        states = [_state(asset, _folder(root, asset)) for root in cache.places()]
         return OK if OK in states else next((state for state in states if state != ABSENT), ABSENT)
 
+    def _chosen(self, names: Iterable[str]) -> list[Asset]:
+        if isinstance(names, str):
+            raise TypeError(f"names must be a list of names, such as [{names!r}], not one text")
+        return [find(self.assets, name) for name in names]
+
     def _present(self, asset: Asset) -> Path | None:
-        folders = [_folder(root, asset) for root in cache.roots()]
+        folders = [_folder(root, asset) for root in cache.places()]
         return next((folder for folder in folders if _state(asset, folder) == OK), None)
 
-    def _fetch(self, asset: Asset, report: sources.Report) -> Path:
-        root = cache.roots()[-1]
+    def _fetch(self, asset: Asset, progress: bool) -> Path:
+        root = cache.workplace()
         folder = _folder(root, asset)
         # Download, unpacked files, and the downloader's own temporary copy.
         needed = asset.bytes + 2 * asset.download_bytes
-        with cache.room_for(asset.name, root), cache.locked(root, folder.name):
+        with _bar(asset, progress) as report, cache.room_for(asset.name, root), cache.locked(root, folder.name):
             if present := self._present(asset):  # another process was quicker
                 return present
             with cache.workshop(folder) as workshop, cache.room_for(asset.name, workshop, needed=needed):
@@ -85,29 +97,18 @@ class Store:
         )
 
 
-def fetch(store: Store, names: Iterable[str] | None = None, *, progress: bool = True) -> dict[str, Path]:
-    """Fetch what is absent or damaged among `names` (default: all default assets) and return the folders.
-
-    What has arrived is kept: after a failure, run it again to go on.
-    """
-    chosen = [find(store.assets, name) for name in names] if names is not None else list(store.assets.values())
-    wanted = [asset for asset in chosen if asset.fetched and (names is not None or asset.default)]
-    return {asset.name: _with_bar(store, asset, progress=progress) for asset in wanted}
-
-
-def _with_bar(store: Store, asset: Asset, *, progress: bool) -> Path:
-    if not progress or store.state(asset.name) == OK:
-        return store.path(asset.name)
+@contextmanager
+def _bar(asset: Asset, progress: bool) -> Iterator[sources.Report]:
     from tqdm.auto import tqdm
 
-    with tqdm(total=asset.download_bytes, desc=f"{asset.name:<18}", unit="B", unit_scale=True) as bar:
+    size = asset.download_bytes
+    with tqdm(total=size, desc=f"{asset.name:<18}", unit="B", unit_scale=True, disable=not progress) as bar:
 
         def report(done: int) -> None:
-            bar.update(min(done, asset.download_bytes) - bar.n)
+            bar.update(min(done, size) - bar.n)
 
-        path = store.path(asset.name, report=report)
-        report(asset.download_bytes)
-    return path
+        yield report
+        report(size)
 
 
 def _unpack(asset: Asset, package: Path, folder: Path) -> Path:

@@ -1,0 +1,246 @@
+"""Everything that can go wrong between a package registry and a verified file, made to happen.
+
+The downloads are real ones, by pip, from an index on this machine (conftest.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tlcourse import assets
+
+WHEEL = "tiny-1-py3-none-any.whl"
+OK = {"tiny": "ok"}
+ABSENT = {"tiny": "absent"}
+SHOW_ERROR = """
+try:
+    print(tiny.path("tiny"))
+except assets.AssetError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_fetch_gives_every_file(index, tiny, leftovers):
+    folder = tiny.path("tiny")
+    assert (folder / "a.txt").read_bytes() == b"first file\n"
+    assert (folder / "b.bin").stat().st_size == 1 << 20
+    assert tiny.path("tiny", "a.txt") == folder / "a.txt"
+    assert tiny.fetch() == {"tiny": folder}
+    assert tiny.verify() == OK
+    assert index.downloads[WHEEL] == 1
+    assert leftovers() == []
+
+
+def test_truncated_once_is_made_good(index, tiny):
+    index.truncate = 1
+    tiny.path("tiny")
+    assert tiny.verify() == OK
+
+
+def test_truncated_always_is_an_error(index, tiny, leftovers):
+    index.truncate = 1000
+    with pytest.raises(assets.AssetCorrupt, match="incomplete or altered"):
+        tiny.path("tiny")
+    assert tiny.verify() == ABSENT
+    assert leftovers() == []
+
+
+def test_wrong_hash_is_an_error(index, tiny, leftovers):
+    index.files[WHEEL] = index.files[WHEEL].replace(b"a.txt", b"c.txt")
+    with pytest.raises(assets.AssetCorrupt, match="downloaded 2 times and never matched") as caught:
+        tiny.path("tiny")
+    assert "tlcourse fetch" in str(caught.value)
+    assert tiny.verify() == ABSENT
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"),
+    [
+        (lambda file: file.write_bytes(b"fIrst file\n"), "does not hash"),
+        (lambda file: file.write_bytes(b"first"), "5 bytes instead of 11"),
+        (lambda file: file.unlink(), "No such file"),
+    ],
+    ids=["altered", "shortened", "deleted"],
+)
+def test_damage_in_the_cache_is_noticed_and_made_good(index, tiny, leftovers, damage, state):
+    file = tiny.path("tiny", "a.txt")
+    damage(file)
+    (found,) = tiny.verify().values()
+    assert found.startswith("corrupt: ")
+    assert state in found
+    assert tiny.path("tiny", "a.txt").read_bytes() == b"first file\n"
+    assert tiny.verify() == OK
+    assert index.downloads[WHEEL] == 2
+    assert leftovers() == []
+
+
+def test_damage_while_offline_says_so(index, tiny, monkeypatch):
+    tiny.path("tiny", "a.txt").write_bytes(b"fIrst file\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(assets.AssetUnavailable, match="tlcourse fetch"):
+        tiny.path("tiny")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+def test_kill_in_the_middle_of_a_download(index, tiny, child, leftovers):
+    index.hold = True
+    process = child("tiny.path('tiny')")
+    assert index.half_sent.wait(60)
+    assert len(leftovers()) == 1
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert tiny.verify() == ABSENT
+    index.hold = False
+    index.release.set()
+    tiny.path("tiny")
+    assert tiny.verify() == OK
+    assert leftovers() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+@pytest.mark.parametrize("victim", ["archive._copy", "cache.put", "Path.rename"])
+def test_kill_at_any_later_step(index, tiny, child, leftovers, victim):
+    tiny.path("tiny", "a.txt").write_bytes(b"damaged")
+    # rename: killed after the damaged folder was moved aside, before the new one is in place.
+    process = child(f"""
+        import signal
+        original, calls = {victim}, []
+        def deadly(*arguments, **options):
+            calls.append(1)
+            if "rename" not in "{victim}" or len(calls) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+        {victim} = deadly
+        tiny.path("tiny")
+    """)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, err
+    assert tiny.verify() != OK
+    assert len(leftovers()) >= 1
+    assert tiny.path("tiny", "a.txt").read_bytes() == b"first file\n"
+    assert tiny.verify() == OK
+    assert leftovers() == []
+
+
+def test_eight_processes_download_once(index, tiny, child):
+    index.hold = True  # nobody can be done before all have started
+    processes = [child("print(tiny.path('tiny'))") for _ in range(8)]
+    assert index.half_sent.wait(60)
+    time.sleep(1)
+    index.release.set()
+    assert {finish(process) for process in processes} == {str(tiny.path("tiny"))}
+    assert index.downloads[WHEEL] == 1
+
+
+def test_no_network_and_absent(no_index, tiny, leftovers):
+    started = time.monotonic()
+    with pytest.raises(assets.AssetUnavailable) as caught:
+        tiny.path("tiny")
+    assert time.monotonic() - started < 30
+    for needed in ("tiny", "not in the cache", "`tlcourse fetch`", "TLCOURSE_HOME", "pip said"):
+        assert needed in str(caught.value)
+    assert leftovers() == []
+
+
+def test_no_network_and_present(index, tiny, monkeypatch):
+    folder = tiny.path("tiny")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    assert tiny.fetch() == {"tiny": folder}
+
+
+def test_no_network_interface_at_all(tiny, child):
+    alone = ("unshare", "--user", "--map-root-user", "--net")
+    try:
+        subprocess.run([*alone, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system cannot take a process off the network; the closed port above stands in")
+    assert finish(child(SHOW_ERROR, before=alone)).startswith("AssetUnavailable tiny is not in the cache")
+
+
+def test_python_without_pip(no_index, tiny, monkeypatch, tmp_path):
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(bare))
+    with pytest.raises(assets.AssetUnavailable, match="-m ensurepip"):
+        tiny.path("tiny")
+
+
+def test_read_only_cache_is_used_as_it_is(index, tiny, child, ordinary, home):
+    folder = tiny.path("tiny")
+    home.chmod(0o555)
+    assert finish(child(ordinary + "print(assets.home(), cache.places()[-1])\n" + SHOW_ERROR)).splitlines() == [
+        f"{home} {home.parent / 'personal' / 'tlcourse'}",
+        str(folder),
+    ]
+    assert index.downloads[WHEEL] == 1
+
+
+def test_read_only_and_absent_goes_to_the_personal_cache(index, tiny, child, ordinary, home):
+    home.mkdir()
+    home.chmod(0o555)
+    (home.parent / "personal").mkdir()
+    (home.parent / "personal").chmod(0o777)
+    package = home.parent / WHEEL  # pip itself may lie where an ordinary user cannot read it
+    package.write_bytes(index.files[WHEEL])
+    out = finish(
+        child(
+            ordinary
+            + f"""
+from dataclasses import replace
+tiny = replace(tiny, download=lambda *_: Path({str(package)!r}))
+{SHOW_ERROR}
+print(tiny.verify())
+"""
+        )
+    )
+    assert out.splitlines()[0].startswith(str(home.parent / "personal" / "tlcourse" / "assets" / "tiny-1-"))
+    assert out.splitlines()[1] == str(OK)
+    assert list(home.iterdir()) == []
+
+
+def test_no_cache_can_be_written(tiny, child, ordinary, home):
+    for folder in (home, home.parent / "personal"):
+        folder.mkdir()
+        folder.chmod(0o555)
+    assert "set TLCOURSE_HOME to a folder of your own" in finish(child(ordinary + SHOW_ERROR))
+
+
+def test_home_that_is_a_file(tiny, home):
+    home.write_text("")
+    with pytest.raises(assets.AssetError, match="set TLCOURSE_HOME to a folder"):
+        tiny.path("tiny")
+
+
+def test_full_disk_is_seen_before_the_download(index, tiny, child, small_disk, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path / "small"))
+    out = finish(child(SHOW_ERROR, before=small_disk))
+    assert out.startswith("AssetNoSpace no room for tiny")
+    assert "about 2 MB are needed" in out
+    assert "TLCOURSE_HOME" in out
+    assert index.downloads[WHEEL] == 0
+
+
+@pytest.mark.parametrize("limit", [100_000, 600_000], ids=["while downloading", "while unpacking"])
+@pytest.mark.skipif(os.name != "posix", reason="RLIMIT_FSIZE is POSIX")
+def test_disk_fills_up(index, tiny, child, leftovers, limit):
+    out = finish(
+        child(f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" + SHOW_ERROR)
+    )
+    assert out.startswith("AssetNoSpace no room for tiny")
+    assert tiny.verify() == ABSENT
+    assert leftovers() == []
