@@ -6,6 +6,7 @@ metadata follow from that; a cell's id is its grade id. The result depends on no
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -25,7 +26,7 @@ def build(root: Path, *, check_only: bool = False) -> list[Path]:
     """
     wanted: dict[Path, str] = {}
     for source in sorted((root / "solutions").glob("*.ipynb")):
-        notebook = nbformat.read(source, as_version=4)
+        notebook = _read(source)
         annotate(notebook, name=source.name)
         wanted[source] = _text(notebook)
         wanted[root / "exercises" / source.name] = _text(release(notebook))
@@ -40,13 +41,18 @@ def build(root: Path, *, check_only: bool = False) -> list[Path]:
     return stale + orphans
 
 
+def _read(path: Path) -> NotebookNode:
+    """The notebook in `path`. nbformat would give a missing or repeated cell id a random one, another at each reading."""
+    text = path.read_text(encoding="utf-8")
+    ids = [cell.get("id") for cell in json.loads(text)["cells"]]
+    bad = [cell_id for cell_id, count in Counter(ids).items() if count > 1 or not cell_id]
+    if bad:
+        raise ValueError(f"{path.name}: every cell needs an id of its own, the grade id; missing or repeated: {bad}")
+    return nbformat.reads(text, as_version=4)
+
+
 def annotate(notebook: NotebookNode, *, name: str) -> None:
     """Give the cells nbgrader's metadata (schema 3), from their marks and tags alone."""
-    twice = [cell_id for cell_id, count in Counter(cell.get("id") for cell in notebook.cells).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"{name}: cell ids must be there and unique, because they are grade ids; more than once: {twice}"
-        )
     for cell in notebook.cells:
         points, solution = _points(cell, name), BEGIN in cell.source
         _check_marks(cell, name)
