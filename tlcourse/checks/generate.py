@@ -42,7 +42,7 @@ def build(root: Path, *, check_only: bool = False) -> list[Path]:
 
 
 def _read(path: Path) -> NotebookNode:
-    """The notebook in `path`. nbformat would give a missing or repeated cell id a random one, another at each reading."""
+    """The notebook in `path`; nbformat itself would replace a missing or repeated cell id by a random one."""
     text = path.read_text(encoding="utf-8")
     ids = [cell.get("id") for cell in json.loads(text)["cells"]]
     bad = [cell_id for cell_id, count in Counter(ids).items() if count > 1 or not cell_id]
