@@ -27,6 +27,7 @@ class Examples:
                 "torch.utils.data.Dataset of (input, label) with a length"
             )
         self.n = len(dataset)
+        self._checked = False
         if self.n == 0:
             raise ValueError(f"{argument} is empty; give at least one example")
         if not self.paired and not len(dataset.inputs) == len(dataset.labels) == self.n:
@@ -54,6 +55,24 @@ class Examples:
         pairs = [self._pair(i) for i in indices.tolist()]
         return self._stacked([pair[0] for pair in pairs]), torch.as_tensor([pair[1] for pair in pairs])
 
+    def check_labels(self, labels: Tensor, n_outputs: int) -> None:
+        """Raise ValueError for class labels that a model with `n_outputs` has no output for.
+
+        All labels are looked at once where they are at hand; those of a dataset of pairs batch by batch.
+        """
+        if self._checked:
+            return
+        if not self.paired:
+            labels, self._checked = torch.as_tensor(self.dataset.labels), True
+        if labels.is_floating_point():
+            return
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= n_outputs:
+            raise ValueError(
+                f"labels run from {low} to {high}, but the model has {n_outputs} outputs (classes 0 to "
+                f"{n_outputs - 1}); give it one output for each class"
+            )
+
     def _pair(self, index: int) -> Sequence[Any]:
         pair = self.dataset[index]
         if not isinstance(pair, Sequence) or len(pair) != 2:
@@ -80,15 +99,3 @@ def prepare(inputs: Any, model: nn.Module, device: torch.device) -> Any:
     if isinstance(inputs, Tensor):
         return inputs.to(device)
     return {key: value.to(device) for key, value in inputs.items()}
-
-
-def check_labels(labels: Tensor, n_classes: int) -> None:
-    """Raise ValueError for class labels that the model has no output for."""
-    if labels.is_floating_point() or labels.numel() == 0:
-        return
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= n_classes:
-        raise ValueError(
-            f"labels run from {low} to {high}, but the model has {n_classes} outputs (classes 0 to {n_classes - 1}); "
-            "give it one output for each class"
-        )

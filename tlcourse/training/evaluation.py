@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Int, Int64
 from torch import Tensor, nn
 
-from tlcourse.training.batches import Examples, check_labels, prepare
+from tlcourse.training.batches import Examples, prepare
 from tlcourse.training.devices import device as best_device
 
 
@@ -56,7 +56,7 @@ def evaluate_on(
         for indices in torch.arange(examples.n).split(batch_size):
             inputs, labels = examples.batch(indices)
             logits = model(prepare(inputs, model, device))
-            check_labels(labels, logits.shape[-1])
+            examples.check_labels(labels, logits.shape[-1])
             total += float(loss(logits, labels.to(device))) * len(indices)
             predictions.append(logits.argmax(dim=-1).cpu())
             truths.append(labels)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tlcourse.training.batches import Augment, Examples, check_labels, prepare
+from tlcourse.training.batches import Augment, Examples, prepare
 from tlcourse.training.devices import check_seed, device
 from tlcourse.training.evaluation import evaluate_on
 from tlcourse.training.history import History
@@ -70,7 +70,6 @@ def fit(
     """
     from tlcourse.training import setup
 
-    begun = time.perf_counter()
     setup.check_budget(epochs, steps)
     for name, value in {"batch_size": batch_size, "accumulate": accumulate, "lr": lr, "clip": clip}.items():
         setup.check_positive(name, value)
@@ -86,19 +85,20 @@ def fit(
     measure = loss or F.cross_entropy
     update = _Update(model, examples, measure, augment, accelerator, home, batch_size=batch_size)
     rates = LearningRates(rule, schedule, total)
-    wrapped_rule = accelerator.prepare_optimizer(rule)
+    stepper = setup.make_stepper(rule, accelerator)
     watch = setup.Watch(model, patience)
     losses: list[float] = []
     seen = 0
     model.train(train_mode)
+    begun = time.perf_counter()
     with rates, setup.running(update.wrapped, accelerator, home, seed), setup.bar(total, accelerator, progress) as bar:
         for indices, end_of_epoch in setup.updates(examples.n, size, total, seed):
             losses.append(update.gradients(indices))
             if clip is not None:
                 accelerator.clip_grad_norm_(model.parameters(), clip)
             rates.set(len(losses) - 1)
-            wrapped_rule.step()
-            wrapped_rule.zero_grad()
+            stepper.step()
+            rule.zero_grad()
             seen += len(indices)
             bar.update()
             if validation is not None and end_of_epoch:
@@ -143,19 +143,21 @@ class _Update:
         total = 0.0
         for number, batch in enumerate(parts, start=1):
             mine = batch.tensor_split(world)[rank] if world > 1 else batch
-            loss = self._mean_loss(mine if len(mine) else batch[:1]) * (len(mine) / len(indices))
-            value = loss.item()
+            share = len(mine) / len(indices)
+            loss = self._mean_loss(mine if len(mine) else batch[:1])
+            value = share * loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the training loss is {value}; the weights are those before this update. "
                     "Lower lr, set clip=1.0, or look for NaN in the inputs"
                 )
             total += value
+            loss = loss if share * world == 1 else loss * (share * world)
             if number == len(parts):
-                self.accelerator.backward(loss * world)
+                self.accelerator.backward(loss)
             else:
                 with self.accelerator.no_sync(self.wrapped):
-                    self.accelerator.backward(loss * world)
+                    self.accelerator.backward(loss)
         return total
 
     def _mean_loss(self, indices: Tensor) -> Tensor:
@@ -163,5 +165,5 @@ class _Update:
         if self.augment is not None:
             inputs = self.augment(inputs)
         outputs = self.wrapped(prepare(inputs, self.model, self.home))
-        check_labels(labels, outputs.shape[-1])
+        self.examples.check_labels(labels, outputs.shape[-1])
         return self.loss(outputs, labels.to(self.home))

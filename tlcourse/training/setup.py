@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -76,6 +76,17 @@ def make_optimizer(
     if optimizer is not None:
         return optimizer(trainable)
     return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay)
+
+
+def make_stepper(optimizer: Optimizer, accelerator: Accelerator) -> Any:
+    """The optimizer, behind Accelerate's wrapper only where that does something (scaled fp16 gradients, XLA and such).
+
+    The wrapper looks for an optional package on disk at every step, which doubles the time of a small network.
+    """
+    plain = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
+    if accelerator.scaler is None and accelerator.distributed_type in plain:
+        return optimizer
+    return accelerator.prepare_optimizer(optimizer)
 
 
 def updates(n: int, size: int, total: int, seed: int) -> Iterator[tuple[Tensor, bool]]:
