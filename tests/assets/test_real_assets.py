@@ -6,6 +6,8 @@ import gzip
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlcourse import assets
 
@@ -36,6 +38,12 @@ def test_unknown_names_list_the_near_ones():
         assets.path("minilm", "model.safetensor")
     with pytest.raises(KeyError, match="did you mean smollm2"):
         assets.verify(["smollm"])
+
+
+@given(st.text())
+def test_no_text_is_taken_for_a_name(name):
+    with pytest.raises(KeyError, match="no asset is called"):
+        assets.path(name)
 
 
 def test_library_parts_have_nothing_to_fetch():

@@ -71,17 +71,21 @@ def locked(root: Path, name: str) -> Iterator[None]:
 def workshop(target: Path) -> Iterator[Path]:
     """A new folder beside `target` to work in, removed afterwards. Call it with the lock of `target` held.
 
-    What a killed process left behind is removed first: only the holder of the lock works here.
+    What a killed process left behind is removed too: only the holder of the lock works here.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}."
-    for stale in target.parent.glob(prefix + "*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    _clear(target.parent, prefix)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(target.parent, prefix)
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    for stale in folder.glob(prefix + "*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def put(folder: Path, target: Path, *, aside: Path) -> None:
