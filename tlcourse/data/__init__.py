@@ -1,9 +1,43 @@
-"""Floor 1: the data of the lessons, and a reader's own, in three immutable containers."""
+"""Floor 1: the data of the lessons, and a reader's own, in three immutable containers.
+
+train, test = data.emoji(part="train"), data.emoji(part="test")
+few = train.few(5, seed=0)
+mine = data.images("my_pictures")
+"""
 
 from tlcourse.data.containers import Dataset, Images, Table, Texts
 from tlcourse.data.digits import mnist, optdigits
 from tlcourse.data.emoji import emoji
+from tlcourse.data.glyphs import glyphs
+from tlcourse.data.hub import ag_news, cifar10, eurosat, flowers102, pneumonia_mnist, sst2
+from tlcourse.data.own import images, texts
+from tlcourse.data.registry import COUNTERPARTS, LOADERS, load
 from tlcourse.data.sentiment import sentiment
+from tlcourse.data.tables import breast_cancer, photographs
 from tlcourse.data.textiles import textiles
 
-__all__ = ["Dataset", "Images", "Table", "Texts", "emoji", "mnist", "optdigits", "sentiment", "textiles"]
+__all__ = [
+    "COUNTERPARTS",
+    "LOADERS",
+    "Dataset",
+    "Images",
+    "Table",
+    "Texts",
+    "ag_news",
+    "breast_cancer",
+    "cifar10",
+    "emoji",
+    "eurosat",
+    "flowers102",
+    "glyphs",
+    "images",
+    "load",
+    "mnist",
+    "optdigits",
+    "photographs",
+    "pneumonia_mnist",
+    "sentiment",
+    "sst2",
+    "textiles",
+    "texts",
+]
