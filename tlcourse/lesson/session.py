@@ -21,7 +21,7 @@ class BudgetExceeded(Friendly):
     """A lesson that took more memory than it promises."""
 
 
-def start(name: str, *, seed: int = 0, seconds: float = 60, memory_gb: float = 3.0) -> Lesson:
+def start(name: str, *, seed: int = 0, seconds: int | float = 60, memory_gb: int | float = 3.0) -> Lesson:
     """Set seed, device, threads and plot style for the lesson `name` ("05_lora"); prints one line.
 
     `seconds` and `memory_gb` are the budget on two cores that `finish` reports against.
@@ -44,7 +44,7 @@ def start(name: str, *, seed: int = 0, seconds: float = 60, memory_gb: float = 3
 class Lesson:
     """The handle of a running lesson, made by `tl.start`."""
 
-    def __init__(self, name: str, *, seconds: float = 60, memory_gb: float = 3.0) -> None:
+    def __init__(self, name: str, *, seconds: int | float = 60, memory_gb: int | float = 3.0) -> None:
         self.name, self.seconds, self.memory_gb = name, seconds, memory_gb
         self.claims: dict[str, tuple[bool, str]] = {}
         self._began = time.perf_counter()

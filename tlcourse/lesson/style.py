@@ -1,19 +1,19 @@
 """How figures look: colours for every kind of sight, on a light panel that is opaque, so that dark pages do not hurt.
 
-The colours start from Okabe and Ito (2008). Sky blue, yellow and light orange are left out or darkened, because on a
-light ground they fall short of the contrast of 3:1 that WCAG 2.2 asks of graphics. Line patterns repeat what the
-colours say.
+Blue and vermillion are those of Okabe and Ito (2008). Their lighter colours fall short of the contrast of 3:1 that WCAG
+2.2 asks of graphics, and darkened they are too alike for an eye without one kind of cone; the others were searched for
+instead, so that any two differ for every kind of sight (CIE76 of 15 or more). Line patterns repeat what colours say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 PANEL = "#fdfdfb"
 INK = "#222222"
@@ -22,9 +22,9 @@ GRID = "#d9d9d4"
 palette: dict[str, str] = {
     "blue": "#0072B2",
     "vermillion": "#D55E00",
-    "green": "#008A64",
-    "purple": "#B8629A",
-    "amber": "#A87400",
+    "green": "#029C57",
+    "purple": "#A43472",
+    "brown": "#8A511C",
     "black": "#222222",
 }
 PATTERNS: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), "-")
@@ -77,20 +77,18 @@ def use() -> None:
     )
 
 
-def band(
-    ax: Axes, x: Sequence[float], mean: Sequence[float], low: Sequence[float], high: Sequence[float], label: str
-) -> str:
+def band(ax: Axes, x: ArrayLike, mean: ArrayLike, low: ArrayLike, high: ArrayLike, label: str) -> str:
     """Draw a mean with its interval as a band in the next colour; returns that colour.
 
     Raises ValueError if lengths differ or an interval does not hold its mean.
     """
-    centre, bottom, top = (np.asarray(values, dtype=float) for values in (mean, low, high))
-    if not (len(x) == len(centre) == len(bottom) == len(top)):
-        lengths = ", ".join(str(len(values)) for values in (x, centre, bottom, top))
-        raise ValueError(f"x, mean, low and high must have one value per point; their lengths are {lengths}")
+    places, centre, bottom, top = (np.asarray(values, dtype=float) for values in (x, mean, low, high))
+    if not (places.shape == centre.shape == bottom.shape == top.shape == (len(places),)):
+        shapes = ", ".join(str(values.shape) for values in (places, centre, bottom, top))
+        raise ValueError(f"x, mean, low and high must have one value per point; their shapes are {shapes}")
     if (bottom > centre).any() or (centre > top).any():
         raise ValueError("low <= mean <= high must hold at every point; are low and high swapped?")
-    (line,) = ax.plot(x, centre, marker="o", markersize=5, label=label)
+    (line,) = ax.plot(places, centre, marker="o", markersize=5, label=label)
     colour = str(line.get_color())
-    ax.fill_between(x, bottom, top, color=colour, alpha=0.18, linewidth=0)
+    ax.fill_between(places, bottom, top, color=colour, alpha=0.18, linewidth=0)
     return colour

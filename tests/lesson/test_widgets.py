@@ -1,0 +1,262 @@
+"""Explorers, quizzes, tables and source: what a reader gets, live and on paper."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import pytest
+from IPython.utils.capture import capture_output
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from tlcourse.lesson import explorer, quiz, source, style, tables
+from tlcourse.lesson.session import Lesson
+
+ALT = "Accuracy at {labels} labels in style {style}."
+CONTROLS: dict[str, object] = {"labels": [1, 5, 20], "style": ["noto", "twemoji"]}
+
+
+@pytest.fixture(autouse=True)
+def look() -> None:
+    plt.switch_backend("agg")
+    plt.close("all")
+    style.use()
+
+
+class Drawing:
+    """A `draw` that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str]] = []
+
+    def __call__(self, labels: int, style: str) -> Figure:
+        self.asked.append((labels, style))
+        if labels == 20 and style == "twemoji":
+            raise ValueError("no <result> here")
+        fig, ax = plt.subplots(figsize=(5, 3))
+        ax.plot([0, labels])
+        return fig
+
+
+def made(draw: Callable[..., Figure], **changes: Any) -> explorer.Explorer:
+    return explorer.Explorer(draw, **{"alt": ALT, "controls": CONTROLS, "start": {"labels": 5}, **changes})
+
+
+def test_figure_follows_the_controls_and_frames_are_remembered() -> None:
+    draw = Drawing()
+    live = made(draw)
+    first = live.frame.value
+    live.controls["labels"].value = 20
+    assert 'alt="Accuracy at 20 labels in style noto."' in live.frame.value
+    assert live.frame.value != first
+    live.controls["labels"].value = 5
+    assert live.frame.value == first
+    assert draw.asked == [(5, "noto"), (20, "noto")]
+    assert plt.get_fignums() == []
+
+
+def test_redrawing_takes_less_than_the_limit() -> None:
+    live = made(Drawing())
+    began = time.process_time()
+    live.controls["labels"].value = 1
+    assert time.process_time() - began < 0.2
+
+
+def test_error_while_redrawing_is_shown_in_place_and_left_again() -> None:
+    live = made(Drawing(), start={"style": "twemoji"})
+    live.controls["labels"].value = 20
+    assert live.frame.value == '<pre role="alert">ValueError: no &lt;result&gt; here</pre>'
+    live.controls["labels"].value = 1
+    assert "Accuracy at 1 labels" in live.frame.value
+
+
+def test_error_in_the_first_frame_is_an_error_of_the_cell() -> None:
+    with pytest.raises(ValueError, match="no <result> here"):
+        made(Drawing(), start={"labels": 20, "style": "twemoji"})
+
+
+def test_output_has_widgets_for_readers_and_a_frame_for_paper() -> None:
+    with capture_output() as outputs:
+        Lesson("05_lora").explorer(Drawing(), alt=ALT, controls=CONTROLS)
+    (output,) = outputs.outputs
+    assert "application/vnd.jupyter.widget-view+json" in output.data
+    assert 'alt="Accuracy at 1 labels in style noto."' in output.data["text/html"]
+    assert "onload" not in output.data["text/html"]
+    assert output.metadata["tlcourse"]["alt"] == "Accuracy at 1 labels in style noto."
+
+
+def test_every_choice_becomes_its_control_with_a_label() -> None:
+    own = ipywidgets.FloatSlider(description="own", value=0.5)
+    controls = {
+        "log_axis": True,
+        "few": ["a", "b"],
+        "many": list("abcdef"),
+        "rank": range(1, 9),
+        "text": "a sad face",
+        "own": own,
+    }
+
+    def draw(log_axis: bool, few: str, many: str, rank: int, text: str, own: float) -> Figure:
+        assert (log_axis, few, many, rank, text, own) == (True, "a", "a", 3, "a sad face", 0.5)
+        return plt.figure()
+
+    live = explorer.Explorer(draw, alt="What is drawn here is nothing.", controls=controls, start={"rank": 3})
+    kinds = [type(widget).__name__ for widget in live.controls.values()]
+    assert kinds == ["Checkbox", "ToggleButtons", "Dropdown", "SelectionSlider", "Text", "FloatSlider"]
+    assert [widget.description for widget in live.controls.values()][:2] == ["log axis", "few"]
+
+
+@pytest.mark.parametrize("choices", [[], [1], 3, None, {"a": 1}, ipywidgets.HBox()])
+def test_choices_that_make_no_control_are_refused(choices: object) -> None:
+    with pytest.raises(ValueError, match="control 'labels': give at least two choices"):
+        made(Drawing(), controls={"labels": choices, "style": ["noto", "twemoji"]}, start={})
+
+
+def test_faulty_explorers_are_refused() -> None:
+    with pytest.raises(ValueError, match="start 7"):
+        made(Drawing(), start={"labels": 7})
+    with pytest.raises(KeyError, match="start names"):
+        made(Drawing(), start={"label": 5})
+    with pytest.raises(ValueError, match="at least one control"):
+        made(Drawing(), controls={}, start={})
+    with pytest.raises(ValueError, match="does not describe"):
+        made(Drawing(), alt="Accuracy")
+
+
+def question(kind: str = "multiple_choice") -> dict[str, Any]:
+    answers = [
+        {"answer": "A", "correct": True, "feedback": "Yes."},
+        {"answer": "B", "correct": False, "feedback": "Both at zero never move."},
+        {"answer": "C", "correct": False, "feedback": "A random start does harm."},
+    ]
+    return {"question": "Which one?", "type": kind, "answers": copy.deepcopy(answers)}
+
+
+def test_quiz_is_shown_and_marked() -> None:
+    with capture_output() as outputs:
+        Lesson("05_lora").quiz([question(), question("many_choice"), question()])
+    assert [output.metadata["tlcourse"]["quiz"] for output in outputs.outputs] == [3, 3]
+    code = outputs.outputs[1].data["application/javascript"]
+    assert "Both at zero never move." in code
+    assert "typeof MathJax != 'undefined'" not in code, "it would reach for the network"
+
+
+def test_quiz_of_a_lesson_is_found_by_its_number(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiz, "FOLDER", tmp_path)
+    (tmp_path / "05.json").write_text(json.dumps([question()] * 3))
+    with capture_output() as outputs:
+        Lesson("05_lora").quiz()
+    assert len(outputs.outputs) == 2
+    with pytest.raises(KeyError, match=r"no quiz '06'; there are: 05"):
+        Lesson("06_peft").quiz()
+
+
+def change(path: tuple[Any, ...], value: object) -> list[dict[str, Any]]:
+    questions: Any = [question(), question("many_choice"), question()]
+    place = questions
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return questions
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ([question()] * 2, "3 to 5 questions"),
+        ([question()] * 6, "3 to 5 questions"),
+        ({"question": 1}, "3 to 5 questions"),
+        (change((1, "question"), " "), "question 2: needs a text"),
+        (change((1, "type"), "essay"), "question 2: type='essay'"),
+        (change((0, "answers"), question()["answers"][:2]), "question 1: needs a list of at least 3"),
+        (change((0, "answers", 1, "answer"), "A"), "question 1: an answer is empty or appears twice"),
+        (change((0, "answers", 1, "correct"), "no"), 'question 1: every answer needs "correct"'),
+        (change((0, "answers", 1, "correct"), True), "question 1: 2 answers are correct"),
+        (change((1, "answers", 0, "correct"), False), "question 2: 0 answers are correct"),
+        (change((2, "answers", 2, "feedback"), "No."), "question 3: the wrong answer 'C' needs \"feedback\""),
+        (change((2, "answers", 0, "feedback"), "Because $B=0$."), "question 3: formulas are not set"),
+    ],
+)
+def test_faulty_quizzes_are_refused(questions: object, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        quiz.validate(questions)
+
+
+def test_many_choice_may_have_several_right_answers() -> None:
+    questions = change((1, "answers", 1, "correct"), True)
+    assert quiz.validate(questions) is questions
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs).get("scope")))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + "|"
+
+
+def test_table_has_caption_and_headers_for_rows_and_columns() -> None:
+    with capture_output() as outputs:
+        Lesson("05_lora").table([["a<b", 0.71234], ["c", 12]], columns=["method", "accuracy"], caption="What came out.")
+    page = Tags(outputs.outputs[0].data["text/html"])
+    assert page.seen.count(("th", "col")) == 2
+    assert page.seen.count(("th", "row")) == 2
+    assert ("caption", None) in page.seen
+    assert {"a<b", "0.712", "12", "What came out."} <= set(page.text.split("|"))
+    assert "What came out." in outputs.outputs[0].data["text/plain"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "caption", "message"),
+    [([], "c", "at least one row"), ([["a", 1, 2]], "c", "row 0 has 3 entries for 2"), ([["a", 1]], " ", "caption is")],
+)
+def test_faulty_tables_are_refused(rows: list[list[object]], caption: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tables.table(rows, columns=["method", "accuracy"], caption=caption)
+
+
+class Example:
+    """Has a method."""
+
+    def method(self) -> str:
+        """Fences ``` inside."""
+        return "```"
+
+
+def test_source_is_the_real_text_with_file_and_lines() -> None:
+    text = source.markdown(tables.table)
+    assert text.startswith("**`tlcourse/lesson/tables.py`**, lines ")
+    lines = [int(number) for number in re.search(r"lines (\d+) to (\d+)", text).groups()]
+    every = Path(tables.__file__).read_text(encoding="utf-8").splitlines(keepends=True)
+    code = "".join(every[lines[0] - 1 : lines[1]])
+    assert code.startswith("def table(")
+    assert f"```python\n{code}```\n" in text
+    assert '"""A short quiz at the end' in source.markdown(quiz)
+    assert "lines 1 to" in source.markdown(quiz)
+
+
+def test_source_of_a_method_is_not_indented_and_fences_are_longer_than_those_inside() -> None:
+    text = source.markdown(Example.method)
+    assert "\ndef method(self)" in text
+    assert '\n    return "```"' in text
+    assert "````python" in source.markdown(Example) or "```python" in text
+
+
+@pytest.mark.parametrize("thing", [3, "text", len, Example().method()])
+def test_what_has_no_source_is_refused(thing: object) -> None:
+    with pytest.raises(TypeError, match="has no Python source to show"):
+        source.markdown(thing)
