@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -36,18 +36,24 @@ def server(tmp_path: Path) -> Iterator[str]:
         text=True,
         env={**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_CONFIG_DIR": str(tmp_path / "c")},
     )
-    assert process.stderr is not None
-    log: list[str] = []
-    for line in process.stderr:
-        log.append(line)
-        if address := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
-            break
-    else:
-        pytest.fail("".join(log))
-    wait_for("127.0.0.1", port)
-    yield address[0]
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    deadline = threading.Timer(90, process.kill)  # a server that never prints its address
+    deadline.daemon = True
+    deadline.start()
+    try:
+        assert process.stderr is not None
+        log: list[str] = []
+        for line in process.stderr:
+            log.append(line)
+            if address := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
+                break
+        else:
+            pytest.fail("".join(log))
+        wait_for("127.0.0.1", port)
+        yield address[0]
+    finally:
+        deadline.cancel()
+        process.terminate()
+        process.communicate(timeout=20)
 
 
 def wait_for(host: str, port: int, *, seconds: float = 30) -> None:

@@ -18,6 +18,7 @@ def server_arguments(folder: Path, *, port: int, browser: bool, token: str) -> l
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         f"--IdentityProvider.token={token}",
+        "--ServerApp.log_level=WARN",  # leaves the address, without forty lines above it
         f"--LabApp.default_url=/lab/tree/{course.START.as_posix()}",
     ]
     if not browser:
