@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 from nbformat import NotebookNode
 
+_BAR = re.compile(r"\d%\||\d(it|cell|s)?/\w+\]|\[\d+:\d+<")  # as tqdm draws them
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -35,7 +37,9 @@ def clean(notebook: NotebookNode) -> None:
 def _kept(output: Any) -> Any:
     """`output` as it is saved, or None."""
     if output.output_type == "stream":
-        return None if output.name == "stderr" and _is_progress_bar(output.text) else output
+        if output.name == "stderr":
+            output.text = _without_bars(output.text)
+        return output if output.text else None
     if output.output_type not in ("display_data", "execute_result"):
         return output
     output.data.pop(WIDGET, None)
@@ -51,8 +55,10 @@ def _is_result(output: Any) -> bool:
     return bool(text) and "IPY_MODEL_" not in text and not text.startswith(("VBox(", "HBox(", "Output("))
 
 
-def _is_progress_bar(text: str) -> bool:
-    return "\r" in text or "it/s]" in text or "s/it]" in text
+def _without_bars(text: str) -> str:
+    """`text` without the states of progress bars, which end in carriage returns."""
+    kept = [line for line in re.split(r"[\r\n]+", text) if line.strip() and not _BAR.search(line)]
+    return "".join(f"{line}\n" for line in kept)
 
 
 def _one_quiz_line(outputs: list[Any]) -> list[Any]:
