@@ -79,7 +79,7 @@ def _cached(
         save_file({name: tensor.contiguous() for name, tensor in outputs.items()}, folder / "features.safetensors")
 
     stored = load_file(assets.derived("features", key, build) / "features.safetensors")
-    return {name: stored[name] for name in names}
+    return {name: stored[name].clone() for name in names}  # what was loaded is still tied to the file
 
 
 @torch.no_grad()

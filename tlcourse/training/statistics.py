@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-Values = Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor
+Values = Sequence[Any] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
