@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlcourse import data
 from tlcourse.data import registry
@@ -75,3 +77,19 @@ def test_load_refuses_what_does_not_exist(monkeypatch):
     monkeypatch.setenv("TLCOURSE_SOURCE", "hubb")
     with pytest.raises(KeyError, match="hubb"):
         data.load("emoji")
+
+
+@given(st.text().filter(lambda name: name not in registry.LOADERS))
+def test_any_other_name_is_a_key_error_that_lists_the_names(name):
+    with pytest.raises(KeyError, match="emoji, textiles, glyphs"):
+        data.load(name)
+    for load in (data.emoji, data.mnist, data.textiles, data.breast_cancer, data.glyphs, data.sentiment, data.sst2):
+        with pytest.raises(KeyError, match="part="):
+            load(part=name)
+
+
+@given(st.one_of(st.integers(max_value=7), st.integers(min_value=1025)))
+def test_any_size_out_of_range_is_a_value_error(size):
+    for load in (data.emoji, data.textiles, data.glyphs, data.cifar10, data.flowers102, data.eurosat):
+        with pytest.raises(ValueError, match=f"size={size}: choose a whole number of pixels"):
+            load(size=size)

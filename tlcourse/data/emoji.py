@@ -63,7 +63,7 @@ def emoji(style: str | Sequence[str] = "noto", *, size: int = 64, label: str = "
     one_of("part", part, PARTS)
     pixels(size, 8, 512)
     drawn = [_style(name, size) for name in styles]
-    pictures = drawn[0] if len(drawn) == 1 else _concatenate(drawn)
+    pictures = drawn[0].take(range(len(drawn[0]))) if len(drawn) == 1 else _concatenate(drawn)
     if part != "all":
         pictures = pictures.where(_in_part(pictures, part))
     return _label(pictures, label)
@@ -76,12 +76,12 @@ def _in_part(pictures: Images, part: str) -> Bool[Tensor, " n"]:
 
 
 def _label(pictures: Images, label: str) -> Images:
-    """A fresh copy with the wanted labels; classes in Unicode order, only those that occur."""
+    """The wanted labels; classes in Unicode order, only those that occur."""
     column = pictures.meta[label]
     classes = tuple(dict.fromkeys(column))
     number = {name: i for i, name in enumerate(classes)}
     labels = torch.tensor([number[name] for name in column])
-    return replace(pictures, labels=labels, classes=classes).take(range(len(labels)))
+    return replace(pictures, labels=labels, classes=classes)
 
 
 def _concatenate(drawn: Sequence[Images]) -> Images:

@@ -29,12 +29,12 @@ SECONDS_TO_WAIT = 20
 
 def cifar10(part: str = "train", *, root: str | Path | None = None, size: int = 32) -> Images:
     """CIFAR-10: 50,000 and 10,000 small photographs in 10 classes (Krizhevsky 2009). Counterpart of `emoji`."""
-    from torchvision.datasets import CIFAR10
-
     one_of("part", part, ("train", "test"))
     pixels(size, 8, 1024)
     folder = _folder("cifar10", root)
     with _hub("CIFAR-10", folder, "data.emoji()"):
+        from torchvision.datasets import CIFAR10
+
         source = _open(lambda download: CIFAR10(str(folder), train=part == "train", download=download))
     photographs = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
     return _images("cifar10", photographs, torch.tensor(source.targets), source.classes, size)
@@ -45,13 +45,13 @@ def flowers102(part: str = "train", *, root: str | Path | None = None, size: int
 
     part: "train" (1,020), "validation" (1,020) or "test" (6,149), as published
     """
-    from torchvision.datasets import Flowers102
-
     one_of("part", part, ("train", "validation", "test"))
     pixels(size, 8, 1024)
     split = "val" if part == "validation" else part
     folder = _folder("flowers102", root)
     with _hub("Oxford Flowers 102", folder, "data.emoji(label='subgroup')"):
+        from torchvision.datasets import Flowers102
+
         source = _open(lambda download: Flowers102(str(folder), split=split, download=download))
     photographs = torch.stack([read_image(Path(file), size) for file in source._image_files])
     names = getattr(source, "classes", None) or [f"flower {i}" for i in range(1, 103)]
@@ -63,12 +63,12 @@ def eurosat(part: str = "train", *, root: str | Path | None = None, size: int = 
 
     It has no published split: "train" (70 %) and "test" are chosen by the names of the files, and so never change.
     """
-    from torchvision.datasets import EuroSAT
-
     one_of("part", part, ("train", "test"))
     pixels(size, 8, 1024)
     folder = _folder("eurosat", root)
     with _hub("EuroSAT", folder, "data.textiles()"):
+        from torchvision.datasets import EuroSAT
+
         source = _open(lambda download: EuroSAT(str(folder), download=download))
     files, labels = [Path(file) for file, _ in source.samples], torch.tensor([label for _, label in source.samples])
     test = held_out([file.name for file in files], labels, 0.3)

@@ -127,7 +127,7 @@ def features(value: object, columns: Sequence[str]) -> None:
 def indices(value: object, n: int) -> Tensor:
     """Positions as a non-empty int64 vector inside 0 … n − 1."""
     if isinstance(value, Tensor):
-        index = _vector("indices", value, torch.int64)
+        index = _vector("indices", value, torch.int64).cpu()
     elif isinstance(value, Sequence) and all(type(i) is int for i in value):
         index = torch.tensor(list(value), dtype=torch.int64)
     else:
@@ -145,7 +145,7 @@ def indices(value: object, n: int) -> Tensor:
 
 def mask(value: object, n: int) -> Tensor:
     """A truth value for each item, true at least once."""
-    tensor = _vector("mask", value, torch.bool)
+    tensor = _vector("mask", value, torch.bool).cpu()
     length("mask", len(tensor), n)
     if not tensor.any():
         raise ValueError("mask is false everywhere: nothing would be left; choose at least one item")
