@@ -43,7 +43,7 @@ fetch: .venv/notebooks.stamp
 test: .venv/dev.stamp
 	@$(BIN)/tlcourse fetch
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
-	$(BIN)/python -m pytest -n 2 $(ARGS) || status=1; exit $$status
+	$(BIN)/python -m pytest -n 2 --durations=10 $(ARGS) || status=1; exit $$status
 
 lint: .venv/dev.stamp
 	@status=0; set -x; \
