@@ -145,6 +145,8 @@ def test_quiz_is_shown_and_marked() -> None:
     code = outputs.outputs[1].data["application/javascript"]
     assert "Both at zero never move." in code
     assert "typeof MathJax != 'undefined'" not in code, "it would reach for the network"
+    assert "'aria-live', 'polite'" in code, "feedback is read out"
+    assert ":focus-within{outline" in outputs.outputs[0].data["text/html"], "the keyboard's place can be seen"
 
 
 def test_quiz_of_a_lesson_is_found_by_its_number(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,12 @@ _COLOURS = {
     "--jq-link-color": "#cfe5ff",
 }
 
+# A dark page would swallow the colours of the feedback.
+_CSS = (
+    "<style>.MCButton:focus-within{outline:3px solid #D55E00;outline-offset:2px}"
+    ".Quiz .Feedback:not(:empty){background:#fdfdfb;border-radius:6px;padding:4px 8px}</style>"
+)
+
 
 def load(number: str) -> list[dict[str, Any]]:
     """The questions of lesson `number` ("01"). KeyError if there is no such quiz, ValueError if it is faulty."""
@@ -93,8 +99,22 @@ def show(questions: str | list[dict[str, Any]]) -> None:
     with capture_output(stdout=False, stderr=False) as shown:
         display_quiz(items, max_width=760, border_radius=6, colors=_COLOURS)
     for output in shown.outputs:
-        # JupyterLab's MathJax is not the one that jupyterquiz looks for: it would stop with an error, or load another
-        # from the network.
-        data = {kind: text.replace("typeof MathJax != 'undefined'", "false") for kind, text in output.data.items()}
         # The mark lets saved notebooks leave out the large block of JavaScript.
+        data = {kind: _mended(kind, text) for kind, text in output.data.items()}
         display(data, raw=True, metadata={"tlcourse": {"quiz": len(items)}})
+
+
+def _mended(kind: str, text: str) -> str:
+    """What jupyterquiz writes, with a focus that can be seen and feedback that is read out.
+
+    JupyterLab's MathJax is not the one that jupyterquiz looks for: it would stop with an error, or load another from
+    the network.
+    """
+    if kind == "text/html":
+        return text + _CSS
+    if kind == "application/javascript":
+        text = text.replace("typeof MathJax != 'undefined'", "false")
+        return (
+            text + "\ndocument.querySelectorAll('.Feedback').forEach(box => box.setAttribute('aria-live', 'polite'));\n"
+        )
+    return text
