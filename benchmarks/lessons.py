@@ -18,7 +18,7 @@ Row = tuple[str, str, str, float, str]
 def row(run: Run) -> Row:
     """The row of one run; its ratio is that of the scarcer resource, infinite for a lesson that did not finish."""
     if run.failure or run.memory_gb is None:
-        ratio, ours = float("inf"), "failed" if run.failure else "no lesson.finish()"
+        ratio, ours = float("inf"), run.failure.splitlines()[-1][:60] if run.failure else "no lesson.finish()"
     else:
         ratio = max(run.seconds / SECONDS, run.memory_gb / MEMORY_GB)
         ours = f"{run.seconds:.1f} s, {run.memory_gb:.2f} GB"
