@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlcourse.training.devices import device, seed_everything, threads
+from tlcourse.training.devices import device, is_main_process, seed_everything, threads
 from tlcourse.training.evaluation import Evaluation, evaluate
 from tlcourse.training.extraction import features, stage_features
 from tlcourse.training.history import History
@@ -23,6 +23,7 @@ __all__ = [
     "features",
     "fit",
     "interval",
+    "is_main_process",
     "probe",
     "seed_everything",
     "stage_features",

@@ -28,6 +28,11 @@ def device() -> torch.device:
     return chosen
 
 
+def is_main_process() -> bool:
+    """Whether this process should write the results: the only one, or the first of `accelerate launch`."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and PyTorch.
 

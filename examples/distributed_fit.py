@@ -1,0 +1,57 @@
+"""One training, on one process or on many, with the same weights at the end.
+
+    python examples/distributed_fit.py --out one.safetensors
+    accelerate launch --cpu --num_processes 2 examples/distributed_fit.py --out two.safetensors
+
+`training.fit` splits each batch between the processes of `accelerate launch`, on one machine or several, with GPUs or
+without; nothing in a script says how many there are. BatchNorm and dropout are what differs: each process has the
+statistics and the masks of its own share, so the network here has neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+from torch.utils.data import TensorDataset
+
+from tlcourse import models, training
+
+
+def digits() -> TensorDataset:
+    """1,797 handwritten digits of 8x8 pixels, scaled to 0…1."""
+    bunch = load_digits()
+    return TensorDataset(torch.from_numpy(bunch.data).float() / 16, torch.from_numpy(bunch.target).long())
+
+
+def main() -> None:
+    """Train, and save the weights once."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the trained weights go (.safetensors)")
+    parser.add_argument("--steps", type=int, default=60, help="updates of the weights (default: 60)")
+    parser.add_argument("--batch-size", type=int, default=100, help="examples of all processes together (default: 100)")
+    parser.add_argument("--accumulate", type=int, default=1, help="batches for each update (default: 1)")
+    arguments = parser.parse_args()
+
+    model = models.MLP([64, 32, 10])
+    history = training.fit(
+        model,
+        digits(),
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        accumulate=arguments.accumulate,
+        lr=1e-2,
+        clip=1.0,
+        schedule=training.cosine,
+    )
+    if training.is_main_process():
+        save_file({name: tensor.cpu() for name, tensor in model.state_dict().items()}, arguments.out)
+        accuracy = training.evaluate(model, digits()).accuracy
+        print(f"{history.steps} steps, last loss {history.losses[-1]:.6f}, accuracy {accuracy:.1%}")
+
+
+if __name__ == "__main__":
+    main()
