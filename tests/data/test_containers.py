@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcourse.data import Images, Table, Texts
+from tlcourse.data import Images, Table, Texts, splits
 
 WRONG = (ValueError, KeyError, TypeError)
 
@@ -75,6 +75,20 @@ def test_split_balances_groups_of_equal_size(size, n_groups, fraction, seed):
     for c in (0, 1):
         share = sum(label == c for label in first.labels.tolist()) / labels.count(c)
         assert abs(share - fraction) <= 1 / (n_groups // 2) + 1e-9
+
+
+def test_a_large_group_is_placed_first_so_that_small_ones_can_balance_it():
+    groups = [0] * 10 + list(range(1, 31))
+    for seed in range(20):
+        first, second = table([0] * 40, groups).split(0.5, seed)
+        assert (len(first), len(second)) == (20, 20)
+
+
+@given(st.permutations(range(20)))
+def test_held_out_items_follow_from_their_keys_alone(order):
+    labels = torch.tensor([i % 2 for i in order])
+    test = splits.held_out([f"item {i}" for i in order], labels, 0.3)
+    assert sorted(i for i, held in zip(order, test.tolist(), strict=True) if held) == [4, 8, 9, 13, 18, 19]
 
 
 def test_split_of_classes_with_one_item_each_keeps_the_fraction():
@@ -242,3 +256,11 @@ def test_fingerprint_separates_neighbouring_texts():
         return Texts(name="t", texts=values, labels=torch.tensor([0, 0]), classes=("a",)).fingerprint()
 
     assert texts("ab", "c") != texts("a", "bc")
+
+
+def test_fingerprint_separates_shapes():
+    def blank(height, width):
+        pixels = torch.zeros(1, 1, height, width, dtype=torch.uint8)
+        return Images(name="i", pixels=pixels, labels=torch.tensor([0]), classes=("a",)).fingerprint()
+
+    assert blank(2, 8) != blank(4, 4)
