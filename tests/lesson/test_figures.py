@@ -66,7 +66,7 @@ def test_figure_is_sharp_opaque_and_as_wide_as_asked() -> None:
     image = picture(output.data["image/png"])
     assert image.size == (round(720 * style.SHARPNESS), round(400 * style.SHARPNESS))
     assert image.mode in ("P", "RGB"), "no transparency: it must not show a dark page"
-    assert image.convert("RGB").getpixel((0, 0)) == pytest.approx((253, 253, 251), abs=2)
+    assert image.convert("RGB").getpixel((0, 0)) == pytest.approx((253, 253, 251), abs=1)
     assert 'width="720"' in output.data["text/html"]
     assert re.search(r"base64,([^\"]+)", output.data["text/html"])[1] == output.data["image/png"]
     assert 'width="300"' in shown(plot(), width=300).data["text/html"]
