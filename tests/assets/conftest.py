@@ -26,8 +26,9 @@ CHILD = """
 import os, sys
 from pathlib import Path
 from tlcourse import assets
-from tlcourse.assets import archive, cache, derived, errors, registry, sources, store
+from tlcourse.assets import archive, cache, registry, store
 tiny = store.Store(registry.load(Path(os.environ["TEST_TABLE"])))
+local = store.Store(tiny.assets, lambda *_: Path(os.environ["TEST_PACKAGE"]))
 """
 
 
@@ -48,9 +49,9 @@ def make_wheel(content: dict[str, bytes], name: str = "tiny") -> bytes:
     return out.getvalue()
 
 
-def make_tar(content: dict[str, bytes], mode: str = "w:gz") -> bytes:
+def make_tar(content: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as opened:
+    with tarfile.open(fileobj=out, mode="w:gz") as opened:
         for member, data in content.items():
             info = tarfile.TarInfo(member)
             info.size = len(data)
@@ -188,8 +189,17 @@ def tiny(tmp_path, home, monkeypatch):
 
 
 @pytest.fixture
+def local(tiny, tmp_path, monkeypatch):
+    """The same store without pip, where the download itself is not in question: it is a file of this machine."""
+    package = tmp_path / "tiny-1-py3-none-any.whl"
+    package.write_bytes(make_wheel(CONTENT))
+    monkeypatch.setenv("TEST_PACKAGE", str(package))
+    return store.Store(tiny.assets, lambda *_: package)
+
+
+@pytest.fixture
 def child(tiny):
-    """Start a process that runs `code` with the store `tiny`; `before` is a command to run it under."""
+    """Start a process that runs `code`, which may use the stores `tiny` and `local`; `before` is what runs it."""
 
     def start(code: str, *, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         program = CHILD + textwrap.dedent(code)
@@ -219,12 +229,15 @@ def ordinary(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A command that runs another one with a disk of 512 KiB mounted on `tmp_path / "small"`."""
+    """A function that gives a command to run another one with a disk of 512 KiB mounted on `tmp_path / "small"`."""
     (tmp_path / "small").mkdir()
-    script = f'mount -t tmpfs -o size=512k none "{tmp_path}/small" && exec "$@"'
-    command = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh")
+
+    def command(options: str = "size=512k") -> tuple[str, ...]:
+        script = f'mount -t tmpfs -o {options} none "{tmp_path}/small" && exec "$@"'
+        return ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh")
+
     try:
-        subprocess.run([*command, "true"], check=True, capture_output=True)
+        subprocess.run([*command(), "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this system lets nobody but its owner mount a disk; the test of RLIMIT_FSIZE runs everywhere")
     return command
@@ -241,5 +254,5 @@ def write_table():
 
 
 @pytest.fixture
-def wheel_bytes():
+def wheel(home):
     return make_wheel(CONTENT)

@@ -156,6 +156,15 @@ print(assets.derived("pictures", {{"other": 1}}, build))
     assert log() == 2
 
 
+def test_what_is_there_needs_no_place_to_write(home, log, child, ordinary):
+    folder = assets.derived("pictures", KEY, build)
+    for place in (home, *(path for path in home.rglob("*") if path.is_dir())):
+        place.chmod(0o555)
+    (home.parent / "personal").mkdir(mode=0o555)
+    assert finish(child(ordinary + BUILD + f"print(assets.derived('pictures', {KEY}, build))")) == str(folder)
+    assert log() == 1
+
+
 def test_full_disk(child, small_disk, monkeypatch, tmp_path):
     monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path / "small"))
     out = finish(
@@ -168,7 +177,7 @@ def test_full_disk(child, small_disk, monkeypatch, tmp_path):
             except assets.AssetNoSpace as error:
                 print(error, [path.name for path in (assets.home() / "derived" / "pictures").iterdir()])
             """,
-            before=small_disk,
+            before=small_disk(),
         )
     )
     assert out.startswith("no room for pictures in ")

@@ -75,15 +75,14 @@ def test_wrong_hash_is_an_error(index, tiny, leftovers):
     ],
     ids=["altered", "shortened", "deleted"],
 )
-def test_damage_in_the_cache_is_noticed_and_made_good(index, tiny, leftovers, damage, state):
-    file = tiny.path("tiny", "a.txt")
+def test_damage_in_the_cache_is_noticed_and_made_good(local, leftovers, damage, state):
+    file = local.path("tiny", "a.txt")
     damage(file)
-    (found,) = tiny.verify().values()
+    (found,) = local.verify().values()
     assert found.startswith("corrupt: ")
     assert state in found
-    assert tiny.path("tiny", "a.txt").read_bytes() == b"first file\n"
-    assert tiny.verify() == OK
-    assert index.downloads[WHEEL] == 2
+    assert local.path("tiny", "a.txt").read_bytes() == b"first file\n"
+    assert local.verify() == OK
     assert leftovers() == []
 
 
@@ -112,8 +111,8 @@ def test_kill_in_the_middle_of_a_download(index, tiny, child, leftovers):
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize("victim", ["archive._copy", "cache.put", "Path.rename"])
-def test_kill_at_any_later_step(index, tiny, child, leftovers, victim):
-    tiny.path("tiny", "a.txt").write_bytes(b"damaged")
+def test_kill_at_any_later_step(local, child, leftovers, victim):
+    local.path("tiny", "a.txt").write_bytes(b"damaged")
     # rename: killed after the damaged folder was moved aside, before the new one is in place.
     process = child(f"""
         import signal
@@ -124,14 +123,14 @@ def test_kill_at_any_later_step(index, tiny, child, leftovers, victim):
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*arguments, **options)
         {victim} = deadly
-        tiny.path("tiny")
+        local.path("tiny")
     """)
     _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, err
-    assert tiny.verify() != OK
+    assert local.verify() != OK
     assert len(leftovers()) >= 1
-    assert tiny.path("tiny", "a.txt").read_bytes() == b"first file\n"
-    assert tiny.verify() == OK
+    assert local.path("tiny", "a.txt").read_bytes() == b"first file\n"
+    assert local.verify() == OK
     assert leftovers() == []
 
 
@@ -179,36 +178,24 @@ def test_python_without_pip(no_index, tiny, monkeypatch, tmp_path):
         tiny.path("tiny")
 
 
-def test_read_only_cache_is_used_as_it_is(index, tiny, child, ordinary, home):
-    folder = tiny.path("tiny")
+def test_read_only_cache_is_used_as_it_is(local, child, ordinary, home):
+    folder = local.path("tiny")
     home.chmod(0o555)
-    assert finish(child(ordinary + "print(assets.home(), cache.places()[-1])\n" + SHOW_ERROR)).splitlines() == [
-        f"{home} {home.parent / 'personal' / 'tlcourse'}",
+    assert finish(child(ordinary + "print(*cache.places(), tiny.path('tiny'))")).split() == [
+        str(home),
+        str(home.parent / "personal" / "tlcourse"),
         str(folder),
     ]
-    assert index.downloads[WHEEL] == 1
 
 
-def test_read_only_and_absent_goes_to_the_personal_cache(index, tiny, child, ordinary, home):
+def test_read_only_and_absent_goes_to_the_personal_cache(local, child, ordinary, home):
     home.mkdir()
     home.chmod(0o555)
     (home.parent / "personal").mkdir()
     (home.parent / "personal").chmod(0o777)
-    package = home.parent / WHEEL  # pip itself may lie where an ordinary user cannot read it
-    package.write_bytes(index.files[WHEEL])
-    out = finish(
-        child(
-            ordinary
-            + f"""
-from dataclasses import replace
-tiny = replace(tiny, download=lambda *_: Path({str(package)!r}))
-{SHOW_ERROR}
-print(tiny.verify())
-"""
-        )
-    )
-    assert out.splitlines()[0].startswith(str(home.parent / "personal" / "tlcourse" / "assets" / "tiny-1-"))
-    assert out.splitlines()[1] == str(OK)
+    out = finish(child(ordinary + "print(local.path('tiny'), local.verify())"))
+    assert out.startswith(str(home.parent / "personal" / "tlcourse" / "assets" / "tiny-1-"))
+    assert out.endswith(str(OK))
     assert list(home.iterdir()) == []
 
 
@@ -227,11 +214,17 @@ def test_home_that_is_a_file(tiny, home):
 
 def test_full_disk_is_seen_before_the_download(index, tiny, child, small_disk, monkeypatch, tmp_path):
     monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path / "small"))
-    out = finish(child(SHOW_ERROR, before=small_disk))
+    out = finish(child(SHOW_ERROR, before=small_disk()))
     assert out.startswith("AssetNoSpace no room for tiny")
     assert "about 2 MB are needed" in out
     assert "TLCOURSE_HOME" in out
     assert index.downloads[WHEEL] == 0
+
+
+def test_disk_with_no_room_for_even_an_empty_file(tiny, child, small_disk, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path / "small"))
+    out = finish(child(SHOW_ERROR, before=small_disk("size=512k,nr_inodes=1")))
+    assert out.startswith("AssetNoSpace no room for tiny")
 
 
 @pytest.mark.parametrize("limit", [100_000, 600_000], ids=["while downloading", "while unpacking"])

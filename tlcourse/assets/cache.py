@@ -90,7 +90,6 @@ def _clear(folder: Path, prefix: str) -> None:
 
 def put(folder: Path, target: Path, *, aside: Path) -> None:
     """Move a finished folder into place in one step; what was there goes to `aside`."""
-    folder.chmod(0o755)  # mkdtemp makes private folders, and a cache may be shared
     if target.exists():
         target.rename(aside)
     folder.rename(target)
