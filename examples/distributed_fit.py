@@ -43,8 +43,7 @@ def main() -> None:
         steps=arguments.steps,
         batch_size=arguments.batch_size,
         accumulate=arguments.accumulate,
-        lr=1e-2,
-        clip=1.0,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.2, momentum=0.9),
         schedule=training.cosine,
     )
     if training.is_main_process():

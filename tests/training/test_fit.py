@@ -215,6 +215,16 @@ def test_precision_does_not_stick_to_the_model_or_the_process():
     training.fit(once, data, steps=2)
     assert torch.equal(weights(model), weights(once))
     assert model(data.inputs).dtype == torch.float32
+    assert "forward" not in vars(model)
+
+
+def test_precision_counts_for_a_model_that_was_trained_before():
+    model, data = network(), points()
+    training.fit(model, data, steps=1)
+    seen: list[torch.dtype] = []
+    model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    training.fit(model, data, steps=1, precision="bf16")
+    assert seen == [torch.bfloat16]
 
 
 def test_a_dataset_of_pairs_trains_the_same():

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlcourse import assets
-from tlcourse.models.sources import asset_digest, check_loaded, checkpoint_folder, from_hub, quiet, resolve
+from tlcourse.models.sources import asset_digest, check_loaded, checkpoint_folder, from_hugging_face, quiet, resolve
 
 _HUB = {"smollm2": None, "smollm2_360m": "HuggingFaceTB/SmolLM2-360M-Instruct"}
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -76,18 +76,21 @@ def language(
         folder = assets.derived(chosen, {"asset": asset_digest(chosen), "dtype": "float32"}, _dequantise)
         net, tokenizer = _load(str(folder))
     else:
-        net, tokenizer = from_hub(repository, lambda: _load(repository), builtin="smollm2")
+        net, tokenizer = from_hugging_face(
+            repository, lambda local_only: _load(repository, local_only=local_only), builtin="smollm2"
+        )
     return LanguageModel(chosen, net.eval(), tokenizer)
 
 
-def _load(where: str) -> tuple[nn.Module, Any]:
+def _load(where: str, *, local_only: bool = True) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
+        # The tokenizer first: what is not there is noticed at once, where the model looks for it in many places.
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local_only)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            where, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            where, use_safetensors=True, dtype=torch.float32, local_files_only=local_only, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(where)
     net, report = loaded
     check_loaded(where, report)
     if tokenizer.pad_token is None:

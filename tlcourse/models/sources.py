@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,10 +95,29 @@ def from_hub(what: str, load: Callable[[], T], *, builtin: str) -> T:
     try:
         return load()
     except (OSError, RuntimeError) as error:
+        reason = (str(error) or "no reason given").splitlines()[0]
         raise assets.AssetUnavailable(
-            f"{what} could not be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            f"{what} could not be downloaded ({type(error).__name__}: {reason}). "
             f"Check the network, or give checkpoint= a copy on this disk, or use the built-in {builtin!r}."
         ) from error
+
+
+def from_hugging_face(repository: str, load: Callable[[bool], T], *, builtin: str) -> T:
+    """`load(local_only)` from the hub's own cache, else from the network, as `from_hub` does.
+
+    Whether the hub answers is asked once beforehand: its library tries each file six times, a minute in all.
+    """
+    with suppress(OSError):
+        return load(True)
+
+    def online() -> T:
+        from huggingface_hub.constants import ENDPOINT
+
+        with suppress(urllib.error.HTTPError):  # that is an answer, too
+            urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=10).close()
+        return load(False)
+
+    return from_hub(repository, online, builtin=builtin)
 
 
 def check_pretrained(pretrained: bool, checkpoint: str | Path | None) -> None:

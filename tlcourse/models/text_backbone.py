@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tlcourse import assets
 from tlcourse.models.fingerprints import fingerprint
-from tlcourse.models.sources import check_loaded, check_pretrained, checkpoint_folder, from_hub, quiet, resolve
+from tlcourse.models.sources import check_loaded, check_pretrained, checkpoint_folder, from_hugging_face, quiet, resolve
 
 _HUB = {"minilm": None, "distilbert": "distilbert/distilbert-base-uncased"}
 
@@ -116,25 +116,32 @@ def text(
     elif repository is None:
         net, tokenizer = _load(str(assets.path(chosen)), pretrained=pretrained, seed=seed)
     else:
-        net, tokenizer = from_hub(
-            repository, lambda: _load(repository, pretrained=pretrained, seed=seed), builtin="minilm"
+        net, tokenizer = from_hugging_face(
+            repository,
+            lambda local_only: _load(repository, pretrained=pretrained, seed=seed, local_only=local_only),
+            builtin="minilm",
         )
     return TextBackbone(chosen, net, tokenizer).eval()
 
 
-def _load(where: str, *, pretrained: bool, seed: int) -> tuple[nn.Module, Any]:
+def _load(where: str, *, pretrained: bool, seed: int, local_only: bool = True) -> tuple[nn.Module, Any]:
     """The encoder and its tokenizer. BERT's pooler is left out: nothing here uses it, so it would never be trained."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        config = AutoConfig.from_pretrained(where)
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local_only)
+        config = AutoConfig.from_pretrained(where, local_files_only=local_only)
         pooler = {"add_pooling_layer": False} if config.model_type == "bert" else {}
         if not pretrained:
             return AutoModel.from_config(config, dtype=torch.float32, **pooler), tokenizer
         net, report = AutoModel.from_pretrained(
-            where, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **pooler
+            where,
+            use_safetensors=True,
+            dtype=torch.float32,
+            local_files_only=local_only,
+            output_loading_info=True,
+            **pooler,
         )
     check_loaded(where, report)
     return net, tokenizer
