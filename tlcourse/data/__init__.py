@@ -12,7 +12,7 @@ from tlcourse.data.glyphs import glyphs
 from tlcourse.data.hub import ag_news, cifar10, eurosat, flowers102, pneumonia_mnist, sst2
 from tlcourse.data.own import images, texts
 from tlcourse.data.registry import COUNTERPARTS, LOADERS, load
-from tlcourse.data.sentiment import sentiment
+from tlcourse.data.sentiment import sentiment, text_sources
 from tlcourse.data.tables import breast_cancer, photographs
 from tlcourse.data.textiles import textiles
 
@@ -38,6 +38,7 @@ __all__ = [
     "pneumonia_mnist",
     "sentiment",
     "sst2",
+    "text_sources",
     "textiles",
     "texts",
 ]

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tlcourse.data import splits, validate
+from tlcourse.data.choices import one_of, pixels
 
 Self = TypeVar("Self", bound="Dataset")  # typing.Self is not understood by the run-time checks of shapes
 
@@ -88,8 +90,15 @@ class Dataset:
         """The items for which the mask is true, in their order."""
         return self.take(validate.mask(mask, len(self)).nonzero().flatten())
 
+    def only(self: Self, classes: Sequence[str]) -> Self:
+        """The items of these classes, renumbered in the order given. Raises KeyError for a class that is not there."""
+        wanted = [self.classes.index(one_of("classes", name, self.classes)) for name in classes]
+        number = torch.full((self.n_classes,), -1).scatter(0, torch.tensor(wanted), torch.arange(len(wanted)))
+        part = self.where(number[self.labels] >= 0)
+        return replace(part, labels=number[part.labels], classes=tuple(classes))
+
     def few(self: Self, k: int, seed: int, *, exact: bool = True) -> Self:
-        """k random items of each class that has items, class by class.
+        """k random items of each class, class by class.
 
         The same seed gives nested sets: `few(5, 0)` is part of `few(10, 0)`, so learning curves are paired.
         With `exact=False` a class smaller than k gives all it has; otherwise that is a ValueError.
@@ -165,6 +174,15 @@ class Images(Dataset):
     def inputs(self) -> UInt8[Tensor, "n c h w"]:
         """The pixels."""
         return self.pixels
+
+    def resized(self, size: int) -> Images:
+        """The same pictures at size × size, by bilinear interpolation with anti-aliasing.
+
+        Raises ValueError for a size outside 8 … 512.
+        """
+        pixels(size, 8, 512)
+        drawn = F.interpolate(self.pixels.float(), (size, size), mode="bilinear", antialias=True)
+        return replace(self, pixels=drawn.round().clamp(0, 255).to(torch.uint8))
 
     def _take_inputs(self, index: Tensor) -> dict[str, Any]:
         return {"pixels": self.pixels[index]}

@@ -41,6 +41,30 @@ def sentiment(domain: str = "movies", *, part: str = "all", threshold: float = 0
     return everything.where(chosen)
 
 
+def text_sources(*, part: str = "all", each: int = 300) -> Texts:
+    """Where was this written? `each` texts of every domain, with the domain as the label; no question of sentiment.
+
+    The texts are drawn once by a fixed seed; "train" and "test" are those of `sentiment`, so editorials and reviews
+    are not shared. Raises KeyError for an unknown part, ValueError when a domain has fewer than `each` texts.
+    """
+    drawn = []
+    for domain in DOMAINS:
+        texts = sentiment(domain, part=part)
+        if not 1 <= each <= len(texts):
+            raise ValueError(f"each={each}: {domain!r} has {len(texts)} texts here; choose a number from 1 to that")
+        order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
+        drawn.append(texts.take(order[:each]))
+    offsets = torch.tensor([0, *(int(texts.groups.max()) + 1 for texts in drawn)]).cumsum(0)
+    return Texts(
+        name="text sources",
+        texts=tuple(text for texts in drawn for text in texts.texts),
+        labels=torch.arange(len(DOMAINS)).repeat_interleave(each),
+        classes=DOMAINS,
+        groups=torch.cat([texts.groups + offset for texts, offset in zip(drawn, offsets, strict=False)]),
+        meta={"source": tuple(source for texts in drawn for source in texts.meta["source"])},
+    )
+
+
 @lru_cache(maxsize=4)
 def _rated(domain: str) -> tuple[Texts, torch.Tensor]:
     """All texts of a domain, and which of them are held out."""
