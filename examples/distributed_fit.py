@@ -1,16 +1,21 @@
 """One training, on one process or on many, with the same weights at the end.
 
     python examples/distributed_fit.py --out one.safetensors
-    accelerate launch --cpu --num_processes 2 examples/distributed_fit.py --out two.safetensors
+    accelerate launch --multi_gpu --num_processes 2 examples/distributed_fit.py --out two.safetensors
 
-`training.fit` splits each batch between the processes of `accelerate launch`, on one machine or several, with GPUs or
-without; nothing in a script says how many there are. BatchNorm and dropout are what differs: each process has the
-statistics and the masks of its own share, so the network here has neither.
+`training.fit` splits each batch between the processes of `accelerate launch`, on one machine or several; nothing in a
+script says how many there are. The second line also works without a GPU (or with TLCOURSE_DEVICE=cpu), over gloo;
+torchrun does as well. Beware of `accelerate launch --cpu --num_processes 2`: it needs MPI, and quietly starts a single
+process without it. The number of processes is printed at the end.
+
+BatchNorm and dropout are what differs: each process has the statistics and the masks of its own share of the batch,
+so the network here has neither.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -49,7 +54,10 @@ def main() -> None:
     if training.is_main_process():
         save_file({name: tensor.cpu() for name, tensor in model.state_dict().items()}, arguments.out)
         accuracy = training.evaluate(model, digits()).accuracy
-        print(f"{history.steps} steps, last loss {history.losses[-1]:.6f}, accuracy {accuracy:.1%}")
+        processes = os.environ.get("WORLD_SIZE", "1")
+        print(
+            f"processes {processes}, steps {history.steps}, last loss {history.losses[-1]:.6f}, accuracy {accuracy:.1%}"
+        )
 
 
 if __name__ == "__main__":

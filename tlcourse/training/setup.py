@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -58,7 +60,16 @@ def make_accelerator(precision: str | None) -> Accelerator:
     before = AcceleratorState._shared_state
     if before and (before.get("_mixed_precision") != wanted or before["device"].type != home.type):
         AcceleratorState._reset_state(reset_partial_state=before["num_processes"] == 1)
-    return Accelerator(mixed_precision=wanted, cpu=home.type == "cpu", device_placement=False)
+    accelerator = Accelerator(mixed_precision=wanted, cpu=home.type == "cpu", device_placement=False)
+    if accelerator.num_processes > 1:
+        _leave_together()
+    return accelerator
+
+
+@cache
+def _leave_together() -> None:
+    """Take the processes apart before Python ends: with gloo they may otherwise wait for each other for ever."""
+    atexit.register(PartialState().destroy_process_group)
 
 
 def make_optimizer(
