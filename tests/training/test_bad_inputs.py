@@ -92,6 +92,21 @@ def test_fit_names_numbers_that_make_no_sense(argument: str, value: int):
         training.fit(models.MLP([4, 3]), data, **{argument: value}, **budget, validation=data)
 
 
+def test_every_label_of_a_container_is_looked_at_before_the_first_step():
+    class Points:
+        inputs = torch.randn(9, 4)
+        labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 3])
+
+        def __len__(self) -> int:
+            return 9
+
+    with pytest.raises(ValueError, match="labels run from 0 to 3"):
+        training.evaluate(models.MLP([4, 3]), Points(), batch_size=4)
+    assert Points.labels[torch.randperm(9, generator=torch.Generator().manual_seed(0))[:2]].max() < 3
+    with pytest.raises(ValueError, match="labels run from 0 to 3"):
+        training.fit(models.MLP([4, 3]), Points(), steps=1, batch_size=2)
+
+
 def test_inputs_that_no_one_collates():
     with pytest.raises(TypeError, match="no collate"):
         training.fit(models.MLP([4, 3]), [("text", 0), ("another", 1)], steps=1)

@@ -76,7 +76,7 @@ def test_scale_of_the_features_does_not_matter():
 def test_constant_dimensions_do_no_harm():
     features, labels = blobs(60, 10, 3)
     constant = torch.cat([features, torch.full((60, 2), 0.3)], dim=1)
-    constant[0, 10] += 1e-8
+    constant[0, 10] += 1e-6
     fitted = training.probe(constant, labels)
     moved = constant.clone()
     moved[:, 10:] += 0.01
