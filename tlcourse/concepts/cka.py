@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from tlcourse.concepts.inputs import paired_features
+from tlcourse.concepts.inputs import centred, paired_features
 
 
 def linear_cka(first: Float[Tensor, "n d1"], second: Float[Tensor, "n d2"]) -> float:
@@ -14,12 +14,10 @@ def linear_cka(first: Float[Tensor, "n d1"], second: Float[Tensor, "n d2"]) -> f
 
     Raises ValueError when the rows do not match, or the features of one side do not vary.
     """
-    x, y = (features - features.mean(dim=0) for features in paired_features(first, second))
+    x, y = (centred(side, name) for side, name in zip(paired_features(first, second), ("first", "second"), strict=True))
     if len(x) < min(x.shape[1], y.shape[1]):
         gram_x, gram_y = x @ x.T, y @ y.T
         shared, norm_x, norm_y = (gram_x * gram_y).sum(), gram_x.norm(), gram_y.norm()
     else:
         shared, norm_x, norm_y = (y.T @ x).square().sum(), (x.T @ x).norm(), (y.T @ y).norm()
-    if norm_x == 0 or norm_y == 0:
-        raise ValueError("features of one side are the same for every example; CKA is undefined without variation")
     return float(shared / (norm_x * norm_y))

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tlcourse.concepts.inputs import checked_features, checked_labels
+from tlcourse.concepts.inputs import centred, checked_features, checked_labels
 
 
 def h_score(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"], *, shrinkage: float | None = None) -> float:
@@ -20,18 +20,14 @@ def h_score(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"], *, shri
     """
     from sklearn.covariance import ledoit_wolf, shrunk_covariance
 
-    x = checked_features(features)
+    x = centred(checked_features(features))
     y = checked_labels(labels, len(x))
     if shrinkage is not None and not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage is {shrinkage}; give a share between 0 and 1, or None for Ledoit and Wolf's")
-    x = x - x.mean(dim=0)
     counts = torch.bincount(y).double()
     means = torch.zeros(len(counts), x.shape[1], dtype=x.dtype).index_add_(0, y, x) / counts[:, None]
     between = means.T @ (means * (counts / len(x))[:, None])
-    if shrinkage is None:
-        amount = ledoit_wolf(x.numpy(), assume_centered=True)[1]
-        between = between * (1 - amount)  # the means hold the same noise as the covariance, so both are shrunk
-    else:
-        amount = shrinkage
+    amount = ledoit_wolf(x.numpy(), assume_centered=True)[1] if shrinkage is None else shrinkage
     whole = torch.from_numpy(shrunk_covariance((x.T @ x / len(x)).numpy(), shrinkage=amount))
-    return float(torch.trace(torch.linalg.pinv(whole, hermitian=True) @ between))
+    # The means hold the same noise as the covariance, so both are shrunk.
+    return float(torch.trace(torch.linalg.pinv(whole, hermitian=True) @ between) * (1 - amount))

@@ -15,11 +15,20 @@ def checked_features(features: Tensor, name: str = "features") -> Tensor:
     return features.detach().cpu().double()
 
 
+def centred(features: Tensor, name: str = "features") -> Tensor:
+    """Features minus their mean over the examples. Raises ValueError when they are the same for every example."""
+    result = features - features.mean(dim=0)
+    if result.norm() <= 1e-12 * features.norm():  # the rest is rounding
+        raise ValueError(f"{name} are the same for every example; nothing can be compared without variation")
+    return result
+
+
 def paired_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Both checked; raises ValueError when they are not about the same n examples."""
+    pair = checked_features(first, "first"), checked_features(second, "second")
     if len(first) != len(second):
         raise ValueError(f"first has {len(first)} rows and second {len(second)}; give features of the same examples")
-    return checked_features(first, "first"), checked_features(second, "second")
+    return pair
 
 
 def checked_labels(labels: Tensor, n: int) -> Tensor:
