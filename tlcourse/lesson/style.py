@@ -77,8 +77,10 @@ def use() -> None:
     )
 
 
-def band(ax: Axes, x: ArrayLike, mean: ArrayLike, low: ArrayLike, high: ArrayLike, label: str) -> str:
-    """Draw a mean with its interval as a band in the next colour; returns that colour.
+def band(
+    ax: Axes, x: ArrayLike, mean: ArrayLike, low: ArrayLike, high: ArrayLike, label: str, *, color: str | None = None
+) -> str:
+    """Draw a mean with its interval as a band in `color`, or the next colour; returns the colour.
 
     Raises ValueError if lengths differ or an interval does not hold its mean.
     """
@@ -88,7 +90,7 @@ def band(ax: Axes, x: ArrayLike, mean: ArrayLike, low: ArrayLike, high: ArrayLik
         raise ValueError(f"x, mean, low and high must have one value per point; their shapes are {shapes}")
     if (bottom > centre).any() or (centre > top).any():
         raise ValueError("low <= mean <= high must hold at every point; are low and high swapped?")
-    (line,) = ax.plot(places, centre, marker="o", markersize=5, label=label)
+    (line,) = ax.plot(places, centre, marker="o", markersize=5, label=label, color=color)
     colour = str(line.get_color())
     ax.fill_between(places, bottom, top, color=colour, alpha=0.18, linewidth=0)
     return colour

@@ -1,0 +1,10 @@
+"""The long runs behind the tables and networks that the course ships: `tlcourse recipe NAME` repeats one.
+
+Each recipe is a module with `run(out, *, progress)`, which can be stopped and started again, and `card()`, which says
+what it depends on. Results lie in `recipes/results/` and are read with `load`.
+"""
+
+from tlcourse.recipes import learning_curves, source_networks
+from tlcourse.recipes.results import load, names, run
+
+__all__ = ["learning_curves", "load", "names", "run", "source_networks"]
