@@ -115,7 +115,7 @@ def main() -> list[Row]:
                 lambda: models.Classifier(models.vision(pretrained=False), 5),
                 random((3, 64, 64)),
                 steps=2,
-                rounds=5,
+                rounds=15,
             ),
         ]
     finally:

@@ -95,7 +95,7 @@ def test_fit_names_numbers_that_make_no_sense(argument: str, value: int):
 def test_every_label_of_a_container_is_looked_at_before_the_first_step():
     class Points:
         inputs = torch.randn(9, 4)
-        labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 3])
+        labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 3, 1])
 
         def __len__(self) -> int:
             return 9
