@@ -79,6 +79,15 @@ Progress is a small file on this machine; nothing is sent anywhere. TLCOURSE_PRO
 """
 
 
+_RECIPE = """\
+examples:
+  tlcourse recipe                         the recipes, and how long each took
+  tlcourse recipe learning_curves         measure the curves of lesson 01 again
+
+A recipe that is stopped goes on where it was. Its result replaces the one that the course ships.
+"""
+
+
 # The examples keep their lines; the small indent lets the longest command fit beside its summary.
 _layout = partial(argparse.RawDescriptionHelpFormatter, indent_increment=1)
 
@@ -127,6 +136,9 @@ def build_parser() -> argparse.ArgumentParser:
     exercises = add("exercises", "study", "write the exercise notebooks from the solutions", _EXERCISES)
     exercises.add_argument("action", choices=["build"], help="what to do")
     exercises.add_argument("--check", action="store_true", help="compare only; fail when something is out of date")
+
+    recipe = add("recipe", "recipe", "repeat a long run behind the tables that the course ships", _RECIPE)
+    recipe.add_argument("name", nargs="?", metavar="NAME", help="which one (default: list them)")
 
     add("progress", "study", "show the checks that you have passed", _PROGRESS)
     return parser
