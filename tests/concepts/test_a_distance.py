@@ -42,6 +42,14 @@ def test_domains_of_other_sizes_are_made_equal():
     assert proxy_a_distance(gaussian(1500, 50, 0), gaussian(51, 0, 1)) == 2
 
 
+def test_every_example_is_tested_once():
+    """2 − distance is 2 / n for every error, and errors of both halves count: some seeds have an odd number."""
+    a, b = gaussian(20, 0, 0), gaussian(20, 1.5, 1)
+    errors = [(2 - proxy_a_distance(a, b, seed=seed)) * 20 / 2 for seed in range(8)]
+    assert errors == pytest.approx([round(count) for count in errors])
+    assert {round(count) % 2 for count in errors} == {0, 1}
+
+
 def test_seed_decides_the_halves_and_nothing_else_is_random():
     a, b = gaussian(60, 0, 0), gaussian(80, 0.8, 1)
     state = torch.get_rng_state()
