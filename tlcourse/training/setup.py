@@ -68,8 +68,13 @@ def make_accelerator(precision: str | None) -> Accelerator:
 
 @cache
 def _leave_together() -> None:
-    """Take the processes apart before Python ends: with gloo they may otherwise wait for each other for ever."""
-    atexit.register(PartialState().destroy_process_group)
+    """Take the processes apart before Python ends: with gloo they may otherwise wait for each other for ever.
+
+    They meet first: a process that goes while another still talks to it can abort.
+    """
+    state = PartialState()
+    atexit.register(state.destroy_process_group)
+    atexit.register(state.wait_for_everyone)  # functions registered last run first
 
 
 def make_optimizer(
