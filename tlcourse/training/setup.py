@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,11 +71,12 @@ def make_accelerator(precision: str | None) -> Accelerator:
 def _leave_together() -> None:
     """Take the processes apart before Python ends: with gloo they may otherwise wait for each other for ever.
 
-    They meet first: a process that goes while another still talks to it can abort.
+    They meet first, and let go of the wrapped model, which holds on to the connection through reference cycles: a
+    process that is still connected when Python ends can abort.
     """
     state = PartialState()
-    atexit.register(state.destroy_process_group)
-    atexit.register(state.wait_for_everyone)  # functions registered last run first
+    for step in (state.destroy_process_group, gc.collect, state.wait_for_everyone):  # the last one runs first
+        atexit.register(step)
 
 
 def make_optimizer(
