@@ -17,6 +17,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
 from tlcourse import models
+from tlcourse.models import vision_backbone
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +209,30 @@ class TestBadPixels:
     def test_features_of_another_network(self, lite0: models.VisionBackbone):
         with pytest.raises(ValueError, match="1280 wide"):
             lite0.logits(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50"])
+@torch.no_grad()
+def test_stage_modules_are_where_the_stages_end(name: str):
+    backbone = models.vision(name, pretrained=False)
+    assert tuple(backbone.stage_modules) == backbone.stages
+    outputs: list[Tensor] = []
+    for path in backbone.stage_modules.values():
+        module = backbone.get_submodule(path)
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output.mean(dim=(2, 3))))
+    expected = backbone.stage_features(pixels())
+    assert len(outputs) == len(expected), "each is called once, in this order"
+    for output, (stage, features) in zip(outputs, expected.items(), strict=True):
+        assert torch.equal(output, features), stage
+
+
+def test_stage_modules_name_layers_of_a_transformer():
+    recipe = vision_backbone._RECIPES["vit_b_16"]
+    net, head = nn.Module(), nn.Linear(4, 2)
+    net.encoder = nn.Module()
+    net.encoder.layers = nn.ModuleDict({f"encoder_layer_{i}": nn.Linear(2, 2) for i in range(12)})
+    backbone = models.VisionBackbone("vit", net, head=head, stages=recipe.stages, mean=recipe.mean, std=recipe.std)
+    found = [backbone.get_submodule(path) for path in backbone.stage_modules.values()]
+    assert all(a is b for a, b in zip(found, net.encoder.layers.values(), strict=True))
+    backbone.stage_modules.clear()
+    assert len(backbone.stage_modules) == 12, "a dictionary of its own each time"

@@ -1,12 +1,14 @@
 """Recipes: resumable, up to date with their results, and what they write is what the lessons read."""
 
 import json
+from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tlcourse import recipes
-from tlcourse.recipes import learning_curves, results, source_networks
+from tlcourse import data, recipes, training
+from tlcourse.recipes import learning_curves, results, source_networks, strategy_grid, text_fine_tuning
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
@@ -118,3 +120,76 @@ def test_a_missing_result_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match="tlcourse recipe learning_curves"):
         recipes.load("learning_curves")
+
+
+def test_the_grid_chooses_rates_on_pictures_that_neither_train_nor_test(monkeypatch):
+    asked = []
+    monkeypatch.setattr(strategy_grid, "STEPS", 2)
+    monkeypatch.setattr(
+        strategy_grid.training,
+        "evaluate",
+        lambda model, pictures: asked.append(pictures) or SimpleNamespace(balanced_accuracy=0.5),
+    )
+    for target in strategy_grid.TARGETS:
+        job = {"phase": "choose", "target": target, "strategy": "last block", "rate": 1e-3, "labels": 1, "seed": 0}
+        assert strategy_grid.work(job, []) == {"balanced_accuracy": 0.5}
+    whole = {row.numpy().tobytes() for row in strategy_grid.part("near", "test").pixels}
+    assert not whole & {row.numpy().tobytes() for row in asked[0].pixels}
+    fitting, held_out = strategy_grid.part("near", "train").split(0.5, seed=0)
+    assert set(asked[0].meta["subgroup"]) <= set(held_out.meta["subgroup"])
+    assert not set(asked[0].meta["subgroup"]) & set(fitting.meta["subgroup"])
+
+
+def test_the_grid_uses_the_chosen_rates():
+    rows = recipes.load("strategy_grid")["rows"]
+    for row in rows:
+        if row["phase"] == "grid":
+            assert row["rate"] == strategy_grid.best_rate(rows, row["target"], row["strategy"])
+    tried = [r for r in rows if (r["phase"], r["target"], r["strategy"]) == ("choose", "near", "LP-FT")]
+    means = {rate: sum(r["balanced_accuracy"] for r in tried if r["rate"] == rate) for rate in strategy_grid.RATES}
+    assert strategy_grid.best_rate(rows, "near", "LP-FT") == max(means, key=means.get)
+
+
+def test_a_cell_of_the_grid_trains_and_measures(monkeypatch):
+    monkeypatch.setattr(strategy_grid, "part", lru_cache(lambda *names: tiny_part(*names)))
+    monkeypatch.setattr(strategy_grid, "before", lru_cache(strategy_grid.before.__wrapped__))
+    choose = [
+        {"phase": "choose", "target": "near", "strategy": "full", "rate": 3e-4, "balanced_accuracy": 0.9},
+        {"phase": "choose", "target": "near", "strategy": "full", "rate": 1e-4, "balanced_accuracy": 0.2},
+    ]
+    job = {"phase": "grid", "target": "near", "strategy": "full", "steps": 2, "labels": 1, "seed": 0}
+    row = strategy_grid.work(job, choose)
+    assert row["rate"] == 3e-4
+    assert row["drift"] > 0
+    assert row["cpu_seconds"] > 0
+    assert 0 <= row["other_styles"] <= 1
+
+
+def tiny_part(target, side, style="noto"):
+    """Real pictures, but few and small."""
+    pictures = data.emoji(style, size=32, part=side).only(learning_curves.CATEGORIES)
+    return pictures.few(2, seed=0)
+
+
+def test_reviews_are_learned_and_the_old_task_is_measured(monkeypatch):
+    monkeypatch.setattr(text_fine_tuning, "STEPS", 6)
+    monkeypatch.setattr(
+        text_fine_tuning, "reviews", lru_cache(lambda part: data.sentiment("movies", part=part).few(8, 0))
+    )
+    monkeypatch.setattr(text_fine_tuning, "origins", lru_cache(lambda part: data.text_sources(part=part, each=20)))
+    monkeypatch.setattr(text_fine_tuning, "LABELS", 8)
+    monkeypatch.setattr(text_fine_tuning, "old_probe", lru_cache(text_fine_tuning.old_probe.__wrapped__))
+    row = text_fine_tuning.work({"part": "steady", "arm": "plain", "rate": 3e-4, "seed": 0}, [])
+    assert row["last_loss"] < 0.75
+    for arm in ("one rate", "L2-SP 1", "rehearsal"):
+        row = text_fine_tuning.work({"part": "forget", "arm": arm, "rate": 1e-3, "seed": 0}, [])
+        assert row["old_before"] > 0.6
+        assert row["forgotten"] >= row["old_before"] - row["old_after"] - 1e-9
+
+
+def test_the_two_headed_network_begins_with_the_old_probe():
+    model = text_fine_tuning.two_tasks(seed=0)
+    features = training.features(model.backbone, text_fine_tuning.origins("test"))
+    probe = text_fine_tuning.old_probe()
+    assert torch.equal(text_fine_tuning.old_predictions(model), probe.predict(features))
+    assert probe.accuracy(features, text_fine_tuning.origins("test").labels) > 0.8

@@ -55,6 +55,11 @@ class VisionBackbone(nn.Module):
         """Names of the stages, from shallow to deep."""
         return tuple(self._stages)
 
+    @property
+    def stage_modules(self) -> dict[str, str]:
+        """For each stage the dotted name, in this backbone, of the module that ends it."""
+        return {stage: f"net.{path}" for stage, path in self._stages.items()}
+
     def normalise(self, pixels: Pixels) -> Float[Tensor, "n 3 h2 w2"]:
         """What the network was trained to see: three channels, (x / 255 - mean) / std.
 

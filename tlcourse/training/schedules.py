@@ -17,10 +17,11 @@ def cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def warmup(share: float) -> Schedule:
+def warmup(share: float, fall: Schedule | None = None) -> Schedule:
     """Up in a straight line over the first `share` of the steps, then down in a straight line to nearly 0.
 
     The usual one for transformers (Devlin et al. 2019, arXiv:1810.04805, appendix A.2, with share = 0.1 or less).
+    `fall`: another way down, a schedule over the steps that are left, such as `training.cosine`.
     Raises ValueError unless 0 <= share < 1.
     """
     if not 0 <= share < 1:
@@ -30,6 +31,8 @@ def warmup(share: float) -> Schedule:
         rising = math.ceil(share * steps)
         if step < rising:
             return (step + 1) / (rising + 1)
+        if fall is not None:
+            return fall(step - rising, steps - rising)
         return (steps - step) / (steps - rising)
 
     return factor
