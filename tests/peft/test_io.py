@@ -1,0 +1,186 @@
+"""Files of adapters: the library `peft` reads ours, and we read its."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tlcourse.peft import (
+    active,
+    adapters,
+    inject_adapter,
+    inject_bitfit,
+    inject_dora,
+    inject_ia3,
+    inject_lora,
+    inject_prefix,
+    inject_prompt,
+    inject_vera,
+    load_adapter,
+    merge,
+    remove,
+    save_adapter,
+    switch,
+)
+
+LOW: dict[str, Any] = {"rank": 3, "alpha": 5.0}
+OURS: dict[str, Any] = {
+    "lora": lambda m, t: inject_lora(m, t, **LOW),
+    "rslora": lambda m, t: inject_lora(m, t, rslora=True, dropout=0.1, **LOW),
+    "dora": lambda m, t: inject_dora(m, t, **LOW),
+    "vera": lambda m, t: inject_vera(m, t, rank=6, seed=3),
+    "ia3": lambda m, t: inject_ia3(m, t, feedforward=t[-1]),
+    "prompt": lambda m, t: inject_prompt(m, 4),
+    "prefix": lambda m, t: inject_prefix(m, 4),
+    "prefix through a network": lambda m, t: inject_prefix(m, 4, hidden=9),
+}
+TARGETS = {
+    "gpt2": ["c_attn", "mlp.c_proj"],
+    "llama": ["q_proj", "v_proj", "down_proj"],
+    "bert": ["query", "output.dense"],
+}
+THEIRS: dict[str, Any] = {
+    "lora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, target_modules=t, task_type=k),
+    "lora by a pattern": lambda t, k: peft.LoraConfig(r=3, target_modules=r".*\.(c_attn|q_proj|query)", task_type=k),
+    "lora of all": lambda t, k: peft.LoraConfig(r=3, target_modules="all-linear", task_type=k),
+    "rslora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, use_rslora=True, target_modules=t, task_type=k),
+    "dora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=t, task_type=k),
+    "vera": lambda t, k: peft.VeraConfig(r=6, projection_prng_key=3, target_modules=t),
+    "vera without its matrices": lambda t, k: peft.VeraConfig(
+        r=6, projection_prng_key=3, target_modules=t, save_projection=False
+    ),
+    "ia3": lambda t, k: peft.IA3Config(target_modules=t, feedforward_modules=t[-1:], task_type=k),
+    "prompt": lambda t, k: peft.PromptTuningConfig(task_type=k, num_virtual_tokens=4),
+    "prefix": lambda t, k: peft.PrefixTuningConfig(task_type=k, num_virtual_tokens=4),
+    "prefix through a network": lambda t, k: peft.PrefixTuningConfig(
+        task_type=k, num_virtual_tokens=4, prefix_projection=True, encoder_hidden_size=9
+    ),
+}
+
+
+def quietly(act: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return act()
+
+
+def outputs(model: nn.Module, batch: Any) -> Tensor:
+    result = quietly(lambda: model(**batch))
+    found = result.logits if hasattr(result, "logits") else result.last_hidden_state
+    return found[:, -batch["input_ids"].shape[1] :].detach()
+
+
+def for_peft(family: str, method: str, build: Any) -> Any:
+    model = build(family)
+    return model.net if family == "bert" and ("prompt" in method or "prefix" in method) else model
+
+
+@pytest.mark.parametrize("family", TARGETS)
+@pytest.mark.parametrize("method", OURS)
+def test_peft_loads_what_we_save(method: str, family: str, build: Any, batch: Any, stir: Any, tmp_path: Path):
+    ours = OURS[method](build(family), TARGETS[family])
+    stir(ours)
+    assert save_adapter(ours, tmp_path / "adapter") == tmp_path / "adapter"
+    base = for_peft(family, method, build)
+    theirs = quietly(lambda: peft.PeftModel.from_pretrained(base, tmp_path / "adapter"))
+    expected = outputs(ours, batch)
+    assert (outputs(theirs, batch) - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+    assert (expected - outputs(build(family), batch)).abs().max() > 0.02
+    again = load_adapter(build(family), tmp_path / "adapter", name="again")
+    assert torch.equal(outputs(again, batch), expected) or method == "prefix through a network"
+    torch.testing.assert_close(outputs(again, batch), expected, atol=1e-5, rtol=1e-5)
+    assert active(again) == "again"
+
+
+@pytest.mark.parametrize("family", TARGETS)
+@pytest.mark.parametrize("method", THEIRS)
+def test_we_load_what_peft_saves(method: str, family: str, build: Any, batch: Any, stir: Any, tmp_path: Path):
+    encoder = "FEATURE_EXTRACTION" if "prompt" in method or "prefix" in method else None
+    task = encoder if family == "bert" else "CAUSAL_LM"
+    config = quietly(lambda: THEIRS[method](TARGETS[family], task))
+    theirs = quietly(lambda: peft.get_peft_model(for_peft(family, method, build), config)).eval()
+    stir(theirs)
+    expected = outputs(theirs, batch)
+    quietly(lambda: theirs.save_pretrained(tmp_path))
+    model = build(family)
+    assert load_adapter(model, tmp_path) is model
+    found = outputs(model, batch)
+    assert (found - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+    assert (expected - outputs(build(family), batch)).abs().max() > 0.02
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert trainable, "training can go on"
+    save_adapter(model, tmp_path / "again")
+    torch.testing.assert_close(outputs(load_adapter(build(family), tmp_path / "again"), batch), found)
+
+
+def test_random_matrices_in_a_file_count_more_than_their_seed(build: Any, batch: Any, stir: Any, tmp_path: Path):
+    config = THEIRS["vera"](TARGETS["llama"], None)
+    theirs = quietly(lambda: peft.get_peft_model(build("llama"), config)).eval()
+    stir(theirs)
+    theirs.base_model.vera_A["default"].neg_()
+    quietly(lambda: theirs.save_pretrained(tmp_path))
+    found = outputs(load_adapter(build("llama"), tmp_path), batch)
+    torch.testing.assert_close(found, outputs(theirs, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_a_settings_file_that_peft_understands(build: Any, tmp_path: Path):
+    model = build("gpt2")
+    model.config._name_or_path = "openai-community/gpt2"
+    save_adapter(inject_lora(model, ("attn.c_proj", "c_attn"), rank=2, alpha=4, dropout=0.1), tmp_path)
+    config = peft.PeftConfig.from_pretrained(tmp_path)
+    assert isinstance(config, peft.LoraConfig)
+    assert config.target_modules == {"attn.c_attn", "attn.c_proj"}
+    assert (config.r, config.lora_alpha, config.lora_dropout, config.fan_in_fan_out) == (2, 4, 0.1, True)
+    assert (config.task_type, config.base_model_name_or_path) == ("CAUSAL_LM", "openai-community/gpt2")
+    one = inject_lora(build("gpt2"), "h.1.mlp.c_proj", rank=2, alpha=4)
+    save_adapter(one, tmp_path / "one")
+    assert peft.PeftConfig.from_pretrained(tmp_path / "one").target_modules == {"transformer.h.1.mlp.c_proj"}
+
+
+def test_the_adapter_of_a_name_is_saved_at_work_or_not(build: Any, batch: Any, stir: Any, tmp_path: Path):
+    model = build("llama")
+    for number, name in enumerate(("first", "second")):
+        stir(inject_lora(model, "q_proj", rank=2 + number, alpha=4, name=name, seed=number))
+    expected = outputs(model, batch)
+    switch(model, "first")
+    save_adapter(model, tmp_path / "second", name="second")
+    save_adapter(merge(model), tmp_path / "first")
+    assert json.loads((tmp_path / "first" / "adapter_config.json").read_text())["r"] == 2
+    torch.testing.assert_close(outputs(load_adapter(build("llama"), tmp_path / "second"), batch), expected)
+    remove(model)
+    for name in ("first", "second"):
+        load_adapter(model, tmp_path / name, name=name)
+    assert adapters(model) == ("first", "second")
+    assert torch.equal(outputs(model, batch), expected)
+    with pytest.raises(KeyError, match="no adapter 'third'"):
+        save_adapter(model, tmp_path, name="third")
+    switch(model, None)
+    with pytest.raises(KeyError, match="no adapter is at work"):
+        save_adapter(model, tmp_path)
+
+
+def test_methods_that_peft_does_not_have(build: Any, tmp_path: Path):
+    for model, method in (
+        (inject_bitfit(build("gpt2")), "bitfit"),
+        (inject_adapter(build("gpt2"), "c_proj", size=2), "adapter"),
+    ):
+        with pytest.raises(ValueError, match=f"no file format for '{method}'"):
+            save_adapter(model, tmp_path / method)
+        assert not (tmp_path / method).exists()
+
+
+def test_short_names_do_not_reach_layers_that_another_adapter_hides(build: Any, tmp_path: Path):
+    model = inject_lora(build("llama"), "layers.0.*.q_proj", rank=2, alpha=4, name="first")
+    inject_lora(model, "layers.1.*.q_proj", rank=2, alpha=4, name="second")
+    for at_work in ("first", "second", None):
+        switch(model, at_work)
+        for number, name in enumerate(("first", "second")):
+            settings = json.loads((save_adapter(model, tmp_path, name=name) / "adapter_config.json").read_text())
+            assert settings["target_modules"] == [f"model.layers.{number}.self_attn.q_proj"]
