@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -121,3 +123,10 @@ def test_peak_memory_sees_what_was_freed_again() -> None:
     block[::4096] = b"x" * len(block[::4096])
     del block
     assert budget.peak_memory_gb() > before + 0.2
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one() -> None:
+    ask = "from tlcourse.lesson.budget import peak_memory_gb as peak; print(peak())"
+    start = f"import subprocess, sys; held = b'x' * 600_000_000; subprocess.run([sys.executable, '-c', {ask!r}])"
+    told = subprocess.check_output([sys.executable, "-c", start], text=True)
+    assert float(told) < 0.4
