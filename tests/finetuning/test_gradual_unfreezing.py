@@ -128,7 +128,7 @@ def test_equals_a_bare_loop_with_one_optimizer(classifier, pictures):
     for phase, (names, steps) in enumerate(zip(unfreezing_plan(bare, phases=3), (2, 2, 3), strict=True)):
         joining = [parameters[name].requires_grad_() for name in names]
         if rule is None:
-            rule = torch.optim.AdamW(joining, **settings)
+            rule = torch.optim.AdamW(joining, **settings, fused=True)
         else:
             rule.add_param_group({"params": joining})
         for module in bare.modules():  # a frozen BatchNorm computes as in evaluation mode

@@ -66,7 +66,7 @@ def gradual_unfreezing(
         unfreeze(model, names)
         group = {"params": [parameters[name] for name in names]}
         if optimizer is None:
-            optimizer = torch.optim.AdamW([group], lr=lr, weight_decay=weight_decay)
+            optimizer = torch.optim.AdamW([group], lr=lr, weight_decay=weight_decay, fused=True)
         else:
             optimizer.add_param_group(group)
         histories.append(

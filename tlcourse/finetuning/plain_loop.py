@@ -35,7 +35,7 @@ def plain_loop(
     home = device()
     order = torch.Generator().manual_seed(seed)
     batches = [b for _ in range(epochs) for b in torch.randperm(len(texts), generator=order).split(batch_size)]
-    optimizer = torch.optim.AdamW(model.to(home).parameters(), lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.to(home).parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     losses = []
     model.train()
     for step, batch in enumerate(batches):

@@ -92,7 +92,7 @@ def lp_ft(model: models.Classifier, train: Any, run: Run) -> None:
 def layer_decay(model: models.Classifier, train: Any, run: Run) -> None:
     """All weights move, the slower the nearer they are to the input."""
     groups = layer_decay_groups(model, lr=run.lr, decay=DECAY, weight_decay=run.weight_decay)
-    run.fit(model, train, optimizer=torch.optim.AdamW(groups))
+    run.fit(model, train, optimizer=torch.optim.AdamW(groups, fused=True))
 
 
 def gradual(model: models.Classifier, train: Any, run: Run) -> None:
@@ -114,7 +114,7 @@ def gradual(model: models.Classifier, train: Any, run: Run) -> None:
 
 def l2_sp(model: models.Classifier, train: Any, run: Run) -> None:
     """All weights move at one rate, held back by a penalty on the way they have gone."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=run.lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.lr, weight_decay=0.0, fused=True)
     run.fit(model, train, optimizer=optimizer, loss=L2SP(model, alpha=ALPHA))
 
 

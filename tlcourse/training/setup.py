@@ -93,7 +93,7 @@ def make_optimizer(
         raise ValueError("model has no parameter that requires a gradient; unfreeze some before training")
     if optimizer is not None:
         return optimizer(trainable)
-    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay)
+    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def make_stepper(optimizer: Optimizer, accelerator: Accelerator) -> Any:
