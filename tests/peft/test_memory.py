@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -245,3 +246,16 @@ def test_the_meters_count_tensors_once_and_until_they_are_freed():
     assert peak_bytes(lambda: None, model) == own
     x = torch.zeros(5, 10)
     assert saved_bytes(model, lambda: model(x).exp().exp()) == 5 * 10 * 4 * 3
+
+
+def test_what_was_kept_is_let_go():
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Sigmoid())  # keeps its own output
+    seen = []
+
+    def forward() -> torch.Tensor:
+        result = layers(torch.ones(4, 8))
+        seen.append(weakref.ref(result.untyped_storage()))
+        return result
+
+    assert saved_bytes(layers, forward) == 2 * 4 * 8 * 4
+    assert seen[0]() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlcourse.models.classifier import Classifier
 from tlcourse.models.fingerprints import fingerprint
+from tlcourse.models.label_words import LabelWords
 from tlcourse.models.language_model import LanguageModel, language
 from tlcourse.models.small import MLP, Conv4
 from tlcourse.models.sources import COUNTERPARTS
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "Classifier",
     "Conv4",
+    "LabelWords",
     "LanguageModel",
     "TextBackbone",
     "VisionBackbone",

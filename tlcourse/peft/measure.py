@@ -15,11 +15,15 @@ from torch.utils._pytree import tree_leaves
 
 
 def saved_bytes(model: nn.Module, forward: Callable[[], Any]) -> int:
-    """Bytes that `forward()` keeps for the backward pass, shared memory once, and the model's own tensors not."""
+    """Bytes that `forward()` keeps for the backward pass, shared memory once, and the model's own tensors not.
+
+    A slice counts as the whole tensor that it is a slice of, because that is what stays in memory.
+    """
     own = {_key(tensor) for tensor in chain(model.parameters(), model.buffers())}
     kept: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()  # an output would hold the graph that holds it, and neither would ever be freed
         if _key(tensor) not in own:
             kept[_key(tensor)] = tensor
         return tensor

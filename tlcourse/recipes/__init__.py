@@ -4,7 +4,24 @@ Each recipe is a module with `run(out, *, progress)`, which can be stopped and s
 what it depends on. Results lie in `recipes/results/` and are read with `load`.
 """
 
-from tlcourse.recipes import learning_curves, source_networks, strategy_grid, text_fine_tuning
+from tlcourse.recipes import (
+    language_adapters,
+    learning_curves,
+    peft_family,
+    source_networks,
+    strategy_grid,
+    text_fine_tuning,
+)
 from tlcourse.recipes.results import load, names, run
 
-__all__ = ["learning_curves", "load", "names", "run", "source_networks", "strategy_grid", "text_fine_tuning"]
+__all__ = [
+    "language_adapters",
+    "learning_curves",
+    "load",
+    "names",
+    "peft_family",
+    "run",
+    "source_networks",
+    "strategy_grid",
+    "text_fine_tuning",
+]

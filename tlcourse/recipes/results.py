@@ -11,7 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RECIPES = ("learning_curves", "source_networks", "strategy_grid", "text_fine_tuning")
+RECIPES = (
+    "language_adapters",
+    "learning_curves",
+    "peft_family",
+    "source_networks",
+    "strategy_grid",
+    "text_fine_tuning",
+)
 FOLDER = Path(__file__).parent / "results"
 
 
