@@ -80,3 +80,16 @@ def test_without_fall_it_is_a_straight_line():
 def test_shares_that_make_no_sense(share: float):
     with pytest.raises(ValueError, match=f"share is {share}; give the part of all steps that warms up"):
         training.warmup(share, fall=training.cosine)
+
+
+def test_rates_follow_an_optimizer_that_loads_a_state():
+    """Loading puts other groups in the place of the old ones; the rates are still set, and put back."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=2.0)
+    rates = training.LearningRates(optimizer, training.cosine, 10)
+    optimizer.load_state_dict(torch.optim.SGD([parameter], lr=0.3).state_dict())
+    rates.set(5)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1.0)
+    with rates:
+        rates.set(9)
+    assert optimizer.param_groups[0]["lr"] == 2.0

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tlcourse import training
 from tlcourse.foundation.pairs import Pairs
 
 START, LARGEST = 1 / 0.07, 100.0
@@ -115,8 +116,6 @@ def train_towers(
     evaluation mode, so that its norms keep their statistics.
     Raises ValueError for fewer than one step, and FloatingPointError when the loss is not finite.
     """
-    from tlcourse.training.schedules import cosine
-
     if steps < 1:
         raise ValueError(f"steps is {steps}; train for at least 1")
     tail = list(model.picture_tail.parameters())
@@ -127,26 +126,19 @@ def train_towers(
         {"params": [model.log_scale], "lr": lr, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
-    rates = [group["lr"] for group in optimizer.param_groups]
+    rates = training.LearningRates(optimizer, training.cosine, steps)
     generator = torch.Generator().manual_seed(seed)
     model.train()
     model.picture_tail.eval()
     losses: list[float] = []
     for step in range(steps):
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * cosine(step, steps)
+        rates.set(step)
         pictures, texts = pairs.draw(batch_size, generator)
         if noise:
             length = texts.norm(dim=1, keepdim=True) / math.sqrt(texts.shape[1])
             texts = texts + noise * length * torch.randn(texts.shape, generator=generator)
         home = model.log_scale.device
-        loss = model(pictures.to(home).float(), texts.to(home))
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the training loss is {losses[-1]}; lower lr or tail_lr")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        losses.append(training.update(model, optimizer, model(pictures.to(home).float(), texts.to(home))))
     model.eval()
     return tuple(losses)
 

@@ -110,14 +110,13 @@ def pretrain(
     home = training.device()
     model.to(home).train()
     optimizer = make_optimizer(model, lr=lr, weight_decay=weight_decay)
-    rate = training.warmup(warmup, fall=training.cosine)
+    rates = training.LearningRates(optimizer, training.warmup(warmup, fall=training.cosine), steps)
     generator = torch.Generator().manual_seed(seed)
     losses = []
     for step in trange(steps, disable=not progress):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * rate(step, steps)
+        rates.set(step)
         ids = windows(stream, length=window_length(model), batch=batch_size, generator=generator).to(home)
-        losses.append(update(model, optimizer, objective(model, ids, generator), clip=clip))
+        losses.append(training.update(model, optimizer, objective(model, ids, generator), clip=clip))
     model.eval()
     return tuple(losses)
 
@@ -133,21 +132,6 @@ def make_optimizer(model: Transformer, *, lr: float, weight_decay: float) -> tor
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
-
-
-def update(model: Transformer, optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""], *, clip: float) -> float:
-    """One step of the optimizer along the gradient of the loss, whose norm is at most `clip`; the loss.
-
-    Raises FloatingPointError when the loss is not finite.
-    """
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the training loss is {value}; lower lr, or start from other weights")
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    return value
 
 
 @dataclass(frozen=True, eq=False)

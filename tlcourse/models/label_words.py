@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlcourse.models.language_model import LanguageModel
+from tlcourse.models.text_backbone import check_texts
 
 SLOT = "{text}"
 
@@ -46,10 +47,9 @@ class LabelWords(nn.Module):
     def collate(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (n, longest prompt), padded at the end.
 
-        Raises ValueError when there is no text.
+        Raises ValueError when there is no text, TypeError when an item is no string.
         """
-        if isinstance(texts, str) or len(texts) == 0:
-            raise ValueError("texts must be a list with at least one text; put a single text into a list")
+        check_texts(texts)
         cut = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
         prompts = [self.template.replace(SLOT, self.tokenizer.decode(ids)) for ids in cut]
         return dict(self.tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt"))

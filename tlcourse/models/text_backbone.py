@@ -43,11 +43,7 @@ class TextBackbone(nn.Module):
 
         Raises ValueError when there is no text, TypeError when an item is no string.
         """
-        if isinstance(texts, str) or len(texts) == 0:
-            raise ValueError("texts must be a list with at least one text; put a single text into a list")
-        wrong = next((i for i, item in enumerate(texts) if not isinstance(item, str)), None)
-        if wrong is not None:
-            raise TypeError(f"texts[{wrong}] is a {type(texts[wrong]).__name__}; every text must be a string")
+        check_texts(texts)
         return dict(
             self.tokenizer(
                 list(texts),
@@ -80,6 +76,15 @@ class TextBackbone(nn.Module):
             raise ValueError("batch needs input_ids and attention_mask; make it with backbone.collate(list_of_texts)")
         device = next(self.net.parameters()).device
         return {key: value.to(device) for key, value in batch.items()}
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise ValueError when there is no text or a single one without a list, TypeError when an item is no string."""
+    if isinstance(texts, str) or len(texts) == 0:
+        raise ValueError("texts must be a list with at least one text; put a single text into a list")
+    wrong = next((i for i, item in enumerate(texts) if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise TypeError(f"texts[{wrong}] is a {type(texts[wrong]).__name__}; every text must be a string")
 
 
 def masked_mean(hidden: Float[Tensor, "n tokens dim"], mask: Int[Tensor, "n tokens"]) -> Float[Tensor, "n dim"]:

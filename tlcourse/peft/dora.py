@@ -56,10 +56,8 @@ class DoRALinear(LoRALinear):
 
     def merged(self) -> nn.Module:
         """One linear layer with the weight of Eq. 5, computed in 32 bits or more and rounded once."""
-        weight = weight_of(self.base)
-        direction = widened(weight) + self.scale * (widened(self.B) @ widened(self.A))
-        total = (widened(self.magnitude) / self.norm())[:, None] * direction
-        return with_weight(self.base, total.to(weight.dtype), self.base.bias)
+        total = (widened(self.magnitude) / self.norm())[:, None] * self.changed()
+        return with_weight(self.base, total.to(weight_of(self.base).dtype), self.base.bias)
 
 
 def inject_dora(

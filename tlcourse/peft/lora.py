@@ -55,9 +55,11 @@ class LoRALinear(AdapterLayer):
 
         The sum is in 32 bits or more and is rounded once, to the type of W.
         """
-        weight = weight_of(self.base)
-        total = widened(weight) + self.scale * (widened(self.B) @ widened(self.A))
-        return with_weight(self.base, total.to(weight.dtype), self.base.bias)
+        return with_weight(self.base, self.changed().to(weight_of(self.base).dtype), self.base.bias)
+
+    def changed(self) -> Float[Tensor, "out in"]:
+        """W + s·B A, in 32 bits or more."""
+        return widened(weight_of(self.base)) + self.scale * (widened(self.B) @ widened(self.A))
 
 
 def check_rank(layer: nn.Module, rank: int) -> tuple[int, int]:

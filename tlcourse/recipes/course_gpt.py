@@ -27,7 +27,7 @@ from tlcourse.foundation import (
     train_bpe,
     windows,
 )
-from tlcourse.foundation.pretrain import Objective, make_optimizer, update, window_length
+from tlcourse.foundation.pretrain import Objective, make_optimizer, window_length
 from tlcourse.recipes import pieces, results
 
 NAME = "course_gpt"
@@ -97,15 +97,14 @@ def trained_piece(job: Mapping[str, Any]) -> dict[str, Any]:
     """Some more steps of one of the models."""
     home, objective = training.device(), OBJECTIVES[job["model"]]
     model = network(job["model"]).to(home).train()
-    rate = RATES[job["model"]]
-    optimizer = make_optimizer(model, lr=rate, weight_decay=DECAY)
-    factor = training.warmup(WARMUP, fall=training.cosine)
+    optimizer = make_optimizer(model, lr=RATES[job["model"]], weight_decay=DECAY)
+    rates = training.LearningRates(optimizer, training.warmup(WARMUP, fall=training.cosine), STEPS)
     source = stream("train")
 
     def step(k: int, generator: torch.Generator) -> float:
-        pieces.set_rate(optimizer, rate * factor(k, STEPS))
+        rates.set(k)
         ids = windows(source, length=window_length(model), batch=BATCH, generator=generator).to(home)
-        return update(model, optimizer, objective(model, ids, generator), clip=CLIP)
+        return training.update(model, optimizer, objective(model, ids, generator), clip=CLIP)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job["from"])  # dropout

@@ -61,18 +61,14 @@ def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str,
         model.start_from_pca(pictures[::4])
     model = model.to(training.device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), fused=True)
-    schedule = training.warmup(WARMUP, fall=training.cosine)
+    rates = training.LearningRates(optimizer, training.warmup(WARMUP, fall=training.cosine), STEPS)
 
     def step(k: int, generator: torch.Generator) -> float:
-        pieces.set_rate(optimizer, RATE * schedule(k, STEPS))
+        rates.set(k)
         rows = torch.randint(len(pictures), (BATCH,), generator=generator)
         batch = varied(pictures[rows], generator).to(training.device(), memory_format=torch.channels_last)
         loss = autoencoder_loss(model, batch, kl_weight=KL_WEIGHT, generator=generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return loss.item()
+        return training.update(model, optimizer, loss, clip=1.0)
 
     return pieces.train(job, STATE, parts={"model": model, "optimizer": optimizer}, step=step)
 

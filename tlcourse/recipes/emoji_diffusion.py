@@ -77,22 +77,19 @@ def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str,
     model = network().to(home).to(memory_format=torch.channels_last)
     average = averaged(model, decay=DECAY)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), fused=True)
-    rate = training.warmup(WARMUP, fall=training.cosine)
+    rates = training.LearningRates(optimizer, training.warmup(WARMUP, fall=training.cosine), STEPS)
     clean, wishes, seen = latents(), conditions(), training_rows()
 
     def step(k: int, generator: torch.Generator) -> float:
-        pieces.set_rate(optimizer, RATE * rate(k, STEPS))
+        rates.set(k)
         rows = seen[torch.randint(len(seen), (BATCH,), generator=generator)]
         batch = clean[rows].to(home, memory_format=torch.channels_last)
         wish = drop(blurred(wishes.take(rows), generator), DROPPED, generator=generator)
         wish = Condition(wish.text.to(home), wish.style.to(home))
         loss = denoising_loss(model, batch, wish, schedule=noise_schedule(), generator=generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        value = training.update(model, optimizer, loss, clip=1.0)
         average.update_parameters(model)
-        return loss.item()
+        return value
 
     return pieces.train(job, STATE, parts={"model": model, "average": average, "optimizer": optimizer}, step=step)
 

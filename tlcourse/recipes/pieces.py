@@ -77,9 +77,3 @@ def halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def widened(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Shipped tensors in the precision that networks compute in."""
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate

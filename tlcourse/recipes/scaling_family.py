@@ -28,7 +28,7 @@ from tlcourse.foundation import (
     tokens_for,
     train_bpe,
 )
-from tlcourse.foundation.pretrain import make_optimizer, update
+from tlcourse.foundation.pretrain import make_optimizer
 from tlcourse.recipes import course_gpt
 
 # width, layers, heads
@@ -173,17 +173,15 @@ def learn_by_heart(model: Transformer, book: Tensor, *, seed: int, steps: int = 
     """Train on entries in random order; only the digits are asked for. The loss of each step."""
     home = training.device()
     model.to(home)
-    rate = BOOK_RATE / model.dim**0.5
-    optimizer = make_optimizer(model, lr=rate, weight_decay=0.0)
-    factor = training.warmup(0.1, fall=training.cosine)
+    optimizer = make_optimizer(model, lr=BOOK_RATE / model.dim**0.5, weight_decay=0.0)
+    rates = training.LearningRates(optimizer, training.warmup(0.1, fall=training.cosine), steps)
     generator = torch.Generator().manual_seed(seed)
     losses = []
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor(step, steps)
+        rates.set(step)
         entries = book[torch.randint(len(book), (BOOK_BATCH,), generator=generator)].to(home)
         loss = F.cross_entropy(answers(model, entries).flatten(0, 1), entries[:, 2:].flatten())
-        losses.append(update(model, optimizer, loss, clip=1.0))
+        losses.append(training.update(model, optimizer, loss, clip=1.0))
     model.cpu().eval()
     return tuple(losses)
 

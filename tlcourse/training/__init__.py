@@ -8,13 +8,15 @@ from tlcourse.training.extraction import features, stage_features
 from tlcourse.training.history import History
 from tlcourse.training.loop import fit
 from tlcourse.training.probing import Probe, probe
-from tlcourse.training.schedules import cosine, warmup
+from tlcourse.training.schedules import LearningRates, cosine, warmup
 from tlcourse.training.statistics import Interval, bootstrap, interval
+from tlcourse.training.updates import update
 
 __all__ = [
     "Evaluation",
     "History",
     "Interval",
+    "LearningRates",
     "Probe",
     "bootstrap",
     "cosine",
@@ -28,5 +30,6 @@ __all__ = [
     "seed_everything",
     "stage_features",
     "threads",
+    "update",
     "warmup",
 ]

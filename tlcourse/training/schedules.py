@@ -45,17 +45,15 @@ class LearningRates:
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule | None, steps: int) -> None:
-        self.groups = optimizer.param_groups
+        self.optimizer = optimizer  # not its groups: loading a state puts others in their place
         self.schedule = schedule
         self.steps = steps
-        self.base = [group["lr"] for group in self.groups]
+        self.base = [group["lr"] for group in optimizer.param_groups]
 
     def set(self, step: int) -> None:
         """Scale the rates for `step`, counted from 0."""
         if self.schedule is not None:
-            factor = self.schedule(step, self.steps)
-            for group, rate in zip(self.groups, self.base, strict=True):
-                group["lr"] = rate * factor
+            self._scale(self.schedule(step, self.steps))
 
     def __enter__(self) -> LearningRates:
         return self
@@ -63,5 +61,8 @@ class LearningRates:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for group, rate in zip(self.groups, self.base, strict=True):
-            group["lr"] = rate
+        self._scale(1.0)
+
+    def _scale(self, factor: float) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.base, strict=True):
+            group["lr"] = rate * factor

@@ -1,0 +1,25 @@
+"""One update of the weights, for trainings that do not go through examples with labels, as `fit` does."""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def update(model: nn.Module, optimizer: Optimizer, loss: Float[Tensor, ""], *, clip: float | None = None) -> float:
+    """One step of the optimizer along the gradient of the loss, whose norm is at most `clip`; the loss.
+
+    Raises FloatingPointError when the loss is not finite; the weights are then those before this update.
+    """
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the training loss is {value}; lower lr, or start from other weights")
+    optimizer.zero_grad()
+    loss.backward()
+    if clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return value
