@@ -5,9 +5,13 @@ what it depends on. Results lie in `recipes/results/` and are read with `load`.
 """
 
 from tlcourse.recipes import (
+    course_gpt,
+    emoji_autoencoder,
+    emoji_contrastive,
     language_adapters,
     learning_curves,
     peft_family,
+    scaling_family,
     source_networks,
     strategy_grid,
     text_fine_tuning,
@@ -15,12 +19,16 @@ from tlcourse.recipes import (
 from tlcourse.recipes.results import load, names, run
 
 __all__ = [
+    "course_gpt",
+    "emoji_autoencoder",
+    "emoji_contrastive",
     "language_adapters",
     "learning_curves",
     "load",
     "names",
     "peft_family",
     "run",
+    "scaling_family",
     "source_networks",
     "strategy_grid",
     "text_fine_tuning",

@@ -26,13 +26,14 @@ from tlcourse.foundation import (
     zero_shot_weights,
 )
 from tlcourse.recipes import emoji_pairs, emoji_shots, pieces, results
-from tlcourse.recipes.emoji_pairs import STYLES, UNSEEN
+from tlcourse.recipes.emoji_pairs import STYLES, UNSEEN, Unseen
 
 NAME = "emoji_contrastive"
 ARMS = ("one linear map", "+ tags", "+ augmentation", "+ last blocks")
 SHIPPED = ("one linear map", "+ last blocks")
 SEEDS = (0, 1, 2)
 STEPS, BATCH, RATE, DECAY, DROPOUT, NOISE, SCALE = 300, 512, 1e-3, 0.1, 0.5, 0.5, 20.0
+DROPOUTS = (0.0, 0.25, 0.5, 0.75)  # tried on training subgroups that are left out for this
 TAIL_STEPS, TAIL_BATCH, TAIL_RATE = 200, 128, 3e-4
 TEMPLATES = ("{}", "a picture of {}", "an emoji that shows {}", "a simple drawing of {}")
 CONCEPT_SHOTS, KIND_SHOTS = (1, 2, 3), (1, 2, 5)
@@ -62,12 +63,13 @@ def settings() -> dict[str, Any]:
 
 
 def jobs() -> list[dict[str, Any]]:
-    """Every arm and seed; zero-shot first, because few-shot needs the towers."""
+    """The choice of dropout, then every arm and seed; zero-shot first, because few-shot needs the towers."""
     arms = [{"part": "zero-shot", "arm": arm, "seed": seed} for arm in ARMS for seed in SEEDS]
+    choice = [{"part": "choice", "dropout": dropout, "seed": seed} for dropout in DROPOUTS for seed in SEEDS[:2]]
     leak = [{"part": "random split", "seed": seed} for seed in SEEDS]
     concepts = [{"part": "few-shot concepts", "shots": k, "seed": seed} for k in CONCEPT_SHOTS for seed in SEEDS]
     kinds = [{"part": "few-shot kinds", "shots": k, "seed": seed} for k in KIND_SHOTS for seed in SEEDS]
-    return arms + leak + concepts + kinds
+    return choice + arms + leak + concepts + kinds
 
 
 def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -77,7 +79,9 @@ def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str,
     if job["part"] == "few-shot kinds":
         return emoji_shots.kinds(spaces(job["seed"]), job["shots"], job["seed"])
     if job["part"] == "random split":
-        return random_split(job["seed"])
+        return split_measured(emoji_pairs.split_at_random(len(names()), job["seed"]), job["seed"])
+    if job["part"] == "choice":
+        return split_measured(emoji_pairs.split_for_choice(), job["seed"], dropout=job["dropout"])
     model, losses = trained(job["arm"], seed=job["seed"])
     _part(job["arm"], job["seed"]).parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
@@ -97,7 +101,7 @@ def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str,
     }
 
 
-def towers(arm: str, *, seed: int) -> TwoTowers:
+def towers(arm: str, *, seed: int, dropout: float = DROPOUT) -> TwoTowers:
     """The two towers of an arm before its training: a linear map of the pictures, and MiniLM as it is.
 
     The features are standardised first and half of them dropped in training: there are more of them than concepts. The
@@ -106,7 +110,7 @@ def towers(arm: str, *, seed: int) -> TwoTowers:
     tail = emoji_pairs.tail() if arm == "+ last blocks" else None
     linear = linear_head(1280, 384, seed=seed)
     linear.weight.data *= 0.1
-    head = nn.Sequential(nn.BatchNorm1d(1280, affine=False), nn.Dropout(DROPOUT), linear)
+    head = nn.Sequential(nn.BatchNorm1d(1280, affine=False), nn.Dropout(dropout), linear)
     return TwoTowers(head, None, picture_tail=tail, scale=SCALE)
 
 
@@ -138,19 +142,21 @@ def trained(arm: str, *, seed: int, steps: int = STEPS) -> tuple[TwoTowers, tupl
         )
 
 
-def trained_head(pairs: Pairs, seed: int, steps: int = STEPS) -> tuple[TwoTowers, tuple[float, ...]]:
+def trained_head(
+    pairs: Pairs, seed: int, steps: int = STEPS, *, dropout: float = DROPOUT
+) -> tuple[TwoTowers, tuple[float, ...]]:
     """A head over locked towers, and its losses."""
-    head = towers(ARMS[0], seed=seed)
+    head = towers(ARMS[0], seed=seed, dropout=dropout)
     options = {"lr": RATE, "weight_decay": DECAY, "noise": NOISE}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
         return head, train_towers(head, pairs, steps=steps, batch_size=BATCH, seed=seed, **options)
 
 
-def random_split(seed: int) -> dict[str, Any]:
-    """ "+ tags" when as many concepts are held out one by one, without regard for their subgroups."""
-    pairs, unseen = emoji_pairs.split_at_random(len(names()), seed)
-    model, _ = trained_head(pairs, seed)
+def split_measured(split: tuple[Pairs, Unseen], seed: int, *, dropout: float = DROPOUT) -> dict[str, Any]:
+    """ "+ tags" on another split of the concepts."""
+    pairs, unseen = split
+    model, _ = trained_head(pairs, seed, dropout=dropout)
     styles = {}
     for style, features in unseen.pictures.items():
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Lesson 10: a text-to-image model in miniature, latent diffusion on emoji (under 4 hours on one core).
+"""Lesson 10: a text-to-image model in miniature, latent diffusion on emoji (under 2 hours on one core).
 
 It is trained on faces, hearts, animals, plants, food and drink in four styles, but for the Fluent drawings of a fifth
 of the names, which `emoji_autoencoder` has not seen either. The autoencoder has to be there first.
@@ -35,7 +35,7 @@ from tlcourse.recipes.results import FOLDER
 NAME = "emoji_diffusion"
 CATEGORIES = ("Smileys & Emotion", "Animals & Nature", "Food & Drink")
 WIDTHS, BLOCKS = (64, 128), 2
-STEPS, EVERY, BATCH, RATE, WARMUP, DECAY = 18_000, 250, 64, 1e-3, 0.01, 0.999
+STEPS, EVERY, BATCH, RATE, WARMUP, DECAY = 9_000, 250, 64, 1e-3, 0.01, 0.999
 DROPPED, TEXT_NOISE = 0.1, 0.02
 GUIDANCE, SAMPLING = 2.0, 40
 SHAPE = (emoji_autoencoder.CHANNELS, SIZE // 4, SIZE // 4)

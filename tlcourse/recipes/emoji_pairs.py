@@ -131,18 +131,31 @@ class Unseen(NamedTuple):
 
 def split_at_random(n: int, seed: int) -> tuple[Pairs, Unseen]:
     """All concepts but n at random as pairs in the training styles, and those n in every style."""
-    texts = captions("train", tags=True) + captions("test", tags=True)
+    order = torch.randperm(len(_numbered(("train", "test"))), generator=torch.Generator().manual_seed(seed)).tolist()
+    return _split(("train", "test"), set(order[:n]))
+
+
+def split_for_choice() -> tuple[Pairs, Unseen]:
+    """The training concepts without every fifth subgroup, and the concepts of these: settings are chosen on them."""
+    subgroups = pictures(STYLES[0], "train").meta["subgroup"]
+    out = sorted(set(subgroups))[::5]
+    return _split(("train",), {row for row, subgroup in enumerate(subgroups) if subgroup in out})
+
+
+def _numbered(parts: Sequence[str]) -> list[list[str]]:
+    return [several for part in parts for several in captions(part, tags=True)]
+
+
+def _split(parts: Sequence[str], out: set[int]) -> tuple[Pairs, Unseen]:
+    texts = _numbered(parts)
     every = {
-        style: torch.cat(
-            [through_tail(training.features(trunk(), pictures(style, "train"))), held_out(style, maps=False)]
-        )
+        style: torch.cat([through_tail(training.features(trunk(), pictures(style, part))) for part in parts])
         for style in (*STYLES, UNSEEN)
     }
-    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
-    out, kept = order[:n], order[n:]
+    held, kept = sorted(out), [row for row in range(len(texts)) if row not in out]
     pairs = Pairs(torch.stack([every[style] for style in STYLES], dim=1)[kept], tuple(embed(texts[i]) for i in kept))
-    shown = {style: features[out] for style, features in every.items()}
-    return pairs, Unseen(shown, [texts[i][0] for i in out], [texts[i][min(1, len(texts[i]) - 1)] for i in out])
+    shown = {style: features[held] for style, features in every.items()}
+    return pairs, Unseen(shown, [texts[i][0] for i in held], [texts[i][min(1, len(texts[i]) - 1)] for i in held])
 
 
 def moved_and_tinted(pixels: UInt8[Tensor, "n 3 h w"], *, seed: int) -> UInt8[Tensor, "n 3 h w"]:

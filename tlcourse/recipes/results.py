@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = (
+    "course_gpt",
+    "emoji_autoencoder",
+    "emoji_contrastive",
     "language_adapters",
     "learning_curves",
     "peft_family",
+    "scaling_family",
     "source_networks",
     "strategy_grid",
     "text_fine_tuning",
