@@ -58,7 +58,7 @@ RUNS = (
         2023,
         70e9,
         2.0e12,
-        "Touvron et al. 2023, arXiv:2307.09288, Table 2",
+        "Touvron et al. 2023, arXiv:2307.09288, Table 2, and Meta, model card; emissions before offsets",
         chip="A100",
         hours=1_720_320,
         tonnes=291.42,
@@ -73,5 +73,8 @@ RUNS = (
         chip="H100",
         hours=30.84e6,
         tonnes=8930,
+    ),
+    PublishedRun(
+        "SmolLM2-135M", 2025, 135e6, 2e12, "Ben Allal et al. 2025, arXiv:2502.02737; tokens: Hugging Face, model card"
     ),
 )

@@ -1,4 +1,5 @@
-"""Word lists of four tests of Caliskan, Bryson and Narayanan 2017 (Science 356, 183–186, supplementary materials).
+"""Word lists of four tests of Caliskan, Bryson and Narayanan 2017 (Science 356, 183–186, supplementary materials;
+arXiv:1608.07187).
 
 The words are those of the original, with its assumptions: two genders, and names that were common in the United States.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 class WordTest:
     """Targets x and y, attributes a and b; the prediction is that x goes with a and y with b.
 
-    published: effect size in GloVe vectors, for comparison.
+    published: effect size in GloVe vectors (Table 1 of the paper), for comparison.
     """
 
     name: str

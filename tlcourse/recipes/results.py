@@ -15,6 +15,7 @@ RECIPES = (
     "course_gpt",
     "emoji_autoencoder",
     "emoji_contrastive",
+    "emoji_diffusion",
     "language_adapters",
     "learning_curves",
     "peft_family",
