@@ -5,6 +5,7 @@ what it depends on. Results lie in `recipes/results/` and are read with `load`.
 """
 
 from tlcourse.recipes import (
+    continual_learning,
     course_gpt,
     emoji_autoencoder,
     emoji_contrastive,
@@ -13,6 +14,7 @@ from tlcourse.recipes import (
     learning_curves,
     peft_family,
     scaling_family,
+    shift_detectors,
     source_networks,
     strategy_grid,
     text_fine_tuning,
@@ -20,6 +22,7 @@ from tlcourse.recipes import (
 from tlcourse.recipes.results import load, names, run
 
 __all__ = [
+    "continual_learning",
     "course_gpt",
     "emoji_autoencoder",
     "emoji_contrastive",
@@ -31,6 +34,7 @@ __all__ = [
     "peft_family",
     "run",
     "scaling_family",
+    "shift_detectors",
     "source_networks",
     "strategy_grid",
     "text_fine_tuning",

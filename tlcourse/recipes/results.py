@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = (
+    "continual_learning",
     "course_gpt",
     "emoji_autoencoder",
     "emoji_contrastive",
@@ -20,6 +21,7 @@ RECIPES = (
     "learning_curves",
     "peft_family",
     "scaling_family",
+    "shift_detectors",
     "source_networks",
     "strategy_grid",
     "text_fine_tuning",
