@@ -7,6 +7,7 @@ what it depends on. Results lie in `recipes/results/` and are read with `load`.
 from tlcourse.recipes import (
     continual_learning,
     course_gpt,
+    domain_adaptation,
     emoji_autoencoder,
     emoji_contrastive,
     emoji_diffusion,
@@ -17,6 +18,7 @@ from tlcourse.recipes import (
     shift_detectors,
     source_networks,
     strategy_grid,
+    text_adaptation,
     text_fine_tuning,
 )
 from tlcourse.recipes.results import load, names, run
@@ -24,6 +26,7 @@ from tlcourse.recipes.results import load, names, run
 __all__ = [
     "continual_learning",
     "course_gpt",
+    "domain_adaptation",
     "emoji_autoencoder",
     "emoji_contrastive",
     "emoji_diffusion",
@@ -37,5 +40,6 @@ __all__ = [
     "shift_detectors",
     "source_networks",
     "strategy_grid",
+    "text_adaptation",
     "text_fine_tuning",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 RECIPES = (
     "continual_learning",
     "course_gpt",
+    "domain_adaptation",
     "emoji_autoencoder",
     "emoji_contrastive",
     "emoji_diffusion",
@@ -24,6 +25,7 @@ RECIPES = (
     "shift_detectors",
     "source_networks",
     "strategy_grid",
+    "text_adaptation",
     "text_fine_tuning",
 )
 FOLDER = Path(__file__).parent / "results"
