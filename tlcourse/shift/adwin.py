@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tlcourse.shift.inputs import check_item
+
 
 @dataclass
 class Bucket:
@@ -73,8 +75,7 @@ class Adwin:
 
         Raises ValueError for a value that is not finite.
         """
-        if not math.isfinite(value):
-            raise ValueError(f"value is {value}; a stream of errors has 0 and 1, and no gaps: skip what has no label")
+        check_item(value)
         item = Bucket(1, float(value), 0.0)
         self.rows[0].append(item)
         self.window = self.window.joined(item) if self.window else item

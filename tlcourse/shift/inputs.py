@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -61,6 +62,12 @@ def shares(values: Tensor, name: str) -> Tensor:
     if abs(float(values.sum()) - 1) > 1e-4:
         raise ValueError(f"{name} add up to {float(values.sum()):.4f}; divide them by their sum")
     return values
+
+
+def check_item(value: float) -> None:
+    """Raise ValueError for an item of a stream that is not finite."""
+    if not math.isfinite(value):
+        raise ValueError(f"value is {value}; a stream of errors has 0 and 1, and no gaps: skip what has no label")
 
 
 def same_classes(source: Any, target: Any) -> None:

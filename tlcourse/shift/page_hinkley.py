@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from tlcourse.shift.inputs import check_item
+
 
 class PageHinkley:
     """Feed it numbers, such as 1 for each error; `update` says whether their mean has risen.
@@ -32,8 +34,7 @@ class PageHinkley:
 
         Raises ValueError for a value that is not finite.
         """
-        if not math.isfinite(value):
-            raise ValueError(f"value is {value}; a stream of errors has 0 and 1, and no gaps: skip what has no label")
+        check_item(value)
         self.count += 1
         self.mean += (value - self.mean) / self.count
         self.sum = self.forget * self.sum + value - self.mean - self.delta
