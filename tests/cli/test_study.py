@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tlcourse import checks
 from tlcourse.checks import progress
-from tlcourse.cli import main
+from tlcourse.cli import main, plan
 
 
 def write(path: Path, *cells: nbformat.NotebookNode) -> None:
@@ -33,18 +33,65 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_progress_counts_passed_checks_and_names_those_left(
-    course: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(checks, "names", lambda: {"01": ("control", "few_labels", "interval")})
-    progress.note_check("01", "few_labels")
-    progress.note_lesson("00")
+def task(number: str, minutes: int, *names: str) -> list[nbformat.NotebookNode]:
+    """An exercise whose end calls these checks, each in a cell of its own."""
+    title = f"### Exercise {number} · Task {number}  (●●○○○, {minutes} minutes)"
+    return [new_markdown_cell(title), *(new_code_cell(f"x = 1\ncheck.{name}(x)") for name in names)]
+
+
+@pytest.fixture
+def exercised(course: Path) -> Path:
+    """The course with times and two exercises, the second with two checks."""
+    for name, minutes in (("00_start_here", 20), ("01_why_transfer", 75)):
+        write(course / "notebooks" / f"{name}.ipynb", new_markdown_cell(f"**Time**: {minutes} minutes, 30 s, 2 GB."))
+    tasks = [*task("1.1", 10, "few_labels"), *task("1.2", 15, "control", "interval")]
+    write(course / "exercises" / "01_why_transfer.ipynb", *tasks)
+    return course
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     assert main(["progress"]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[0] == "✓ 00 start_here"
-    assert shown[1] == "· 01 why_transfer  ●○○ 1 of 3; to do: control, interval"
-    assert "1 of 3 checks passed, 1 of 2 lessons finished" in shown
-    assert shown[-1].endswith("progress.json")
+    return capsys.readouterr().out.splitlines()
+
+
+def test_progress_counts_passed_exercises_and_minutes_left(exercised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress.note_lesson("00")
+    progress.note_check("01", "few_labels")
+    lines = shown(capsys)
+    assert lines[0] == "✓ 00 start_here"
+    assert lines[1] == "· 01 why_transfer  ●○      90 minutes left"
+    assert "1 of 2 exercises passed, 1 of 2 lessons finished" in lines
+    assert "next: lesson 01, why_transfer (75 minutes), in notebooks/01_why_transfer.ipynb" in lines
+    assert "left: 90 minutes" in lines
+    assert lines[-1].endswith("progress.json")
+
+
+def test_an_exercise_is_passed_with_its_last_check(exercised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for lesson in ("00", "01"):
+        progress.note_lesson(lesson)
+    progress.note_check("01", "few_labels")
+    progress.note_check("01", "control")
+    assert "next: exercise 1.2, Task 1.2 (15 minutes), in exercises/01_why_transfer.ipynb" in shown(capsys)
+    progress.note_check("01", "interval")
+    lines = shown(capsys)
+    assert "All done." in lines
+    assert lines[1] == "✓ 01 why_transfer  ●●"
+
+
+def test_who_began_later_is_not_sent_back(exercised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress.note_lesson("01")
+    assert any(line.startswith("next: exercise 1.1") for line in shown(capsys))
+    for name in ("few_labels", "control", "interval"):
+        progress.note_check("01", name)
+    assert any(line.startswith("next: lesson 00") for line in shown(capsys)), "what is left over comes at the end"
+
+
+def test_every_check_of_the_course_belongs_to_an_exercise() -> None:
+    folder = Path(__file__).resolve().parents[2]
+    steps = plan.steps(folder)
+    found = {(step.lesson, name) for step in steps for name in step.checks}
+    assert found == {(number, name) for number, known in checks.names().items() for name in known}
+    assert all(step.minutes > 0 for step in steps)
 
 
 def test_exercises_are_built_and_then_up_to_date(course: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from tlcourse.checks.progress import Progress
 from tlcourse.cli import course
+from tlcourse.cli.plan import Step
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -14,30 +16,40 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def progress() -> int:
-    """One line per lesson: finished or not, which checks are passed, which are left."""
-    from tlcourse import checks
+    """One line per lesson: finished or not, which exercises are passed, minutes left; then the next step."""
     from tlcourse.checks import progress as notes
+    from tlcourse.cli import plan
 
-    done = notes.read()
-    names = checks.names()
-    titles = {number: path.stem[3:] for number, path in course.lessons(course.root()).items()}
+    folder = course.root()
+    done, steps = notes.read(), plan.steps(folder)
+    titles = {number: path.stem[3:] for number, path in course.lessons(folder).items()}
     width = max(map(len, titles.values()))
-    passed = total = 0
     for number, title in titles.items():
-        known: Sequence[str] = names.get(number, ())
-        solved = [name for name in known if name in done.checks.get(number, {})]
-        left = [name for name in known if name not in solved]
-        passed, total = passed + len(solved), total + len(known)
-        mark = "✓" if number in done.lessons else "·"
-        line = f"{mark} {number} {title:<{width}}"
-        if known:
-            line += f"  {'●' * len(solved)}{'○' * len(left)} {len(solved)} of {len(known)}"
-        if solved and left:
-            line += f"; to do: {', '.join(left)}"
-        print(line.rstrip())
-    print(f"\n{passed} of {total} checks passed, {len(done.lessons)} of {len(titles)} lessons finished")
+        mine = [step for step in steps if step.lesson == number]
+        print(f"{'✓' if number in done.lessons else '·'} {number} {title:<{width}}  {_row(mine, done)}".rstrip())
+    tasks = [step for step in steps if step.checks]
+    passed = sum(step.done(done) for step in tasks)
+    print(f"\n{passed} of {len(tasks)} exercises passed, {len(done.lessons)} of {len(titles)} lessons finished")
+    if step := plan.next_step(steps, done):
+        place = step.notebook.relative_to(folder).as_posix()
+        print(f"next: {step.title} ({step.minutes} minutes), in {place}")
+        print(f"left: {_hours(sum(step.minutes for step in steps if not step.done(done)))}")
+    else:
+        print("All done.")
     print(f"kept in {notes.path()}")
     return 0
+
+
+def _row(steps: Sequence[Step], done: Progress) -> str:
+    """A dot for each exercise of a lesson, full where it is passed, and the minutes left in the lesson."""
+    dots = "".join("●" if step.done(done) else "○" for step in steps if step.checks)
+    minutes = sum(step.minutes for step in steps if not step.done(done))
+    return f"{dots:<6} {f'{minutes:>3} minutes left' if minutes else ''}"
+
+
+def _hours(minutes: int) -> str:
+    """Minutes as people say them."""
+    return f"{minutes} minutes" if minutes < 120 else f"about {round(minutes / 60)} hours"
 
 
 def exercises(*, check_only: bool) -> int:
