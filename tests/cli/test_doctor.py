@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tlcourse import assets
-from tlcourse.cli import checkup, doctor, main
-from tlcourse.cli.checkup import Finding
+from tlcourse.cli import checkup, classroom, doctor, main
+from tlcourse.cli.finding import Finding
 
 
 def test_a_sound_machine_has_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +132,75 @@ def test_a_kernel_of_another_python_is_a_problem(monkeypatch: pytest.MonkeyPatch
     finding = checkup.kernel()
     assert finding.state == "problem"
     assert "ipykernel install --sys-prefix" in finding.remedy
+    assert "kernelspec remove" in finding.remedy, "it does not exist any more"
+    monkeypatch.setattr(classroom.shutil, "which", lambda program: program)
+    assert "kernelspec remove" not in checkup.kernel().remedy
+
+
+def test_another_environment_is_activated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
+    finding = checkup.environment()
+    assert finding.state == "note"
+    assert str(tmp_path) in finding.remedy
+
+
+def test_the_course_of_another_folder_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "tlcourse").mkdir()
+    (tmp_path / "notebooks" / "00_start_here.ipynb").touch()
+    assert checkup.environment().state == "ok"
+    monkeypatch.chdir(tmp_path)
+    finding = checkup.environment()
+    assert finding.state == "problem"
+    assert "pip install -e" in finding.remedy
+
+
+def test_a_read_only_home_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(dir: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    assert checkup.folders().state == "ok"
+    monkeypatch.setenv("TLCOURSE_PROGRESS", str(tmp_path / "not" / "yet" / "progress.json"))
+    assert checkup.folders().state == "ok"
+    assert not (tmp_path / "not").exists(), "the report leaves nothing behind"
+    monkeypatch.setattr(classroom.tempfile, "TemporaryFile", refuse)
+    finding = checkup.folders()
+    assert finding.state == "problem"
+    for name in ("TLCOURSE_PROGRESS", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "the notebooks"):
+        assert name in finding.value
+
+
+def test_a_taken_port_is_a_note_and_a_blocked_machine_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        monkeypatch.setattr(classroom, "PORT", server.getsockname()[1])
+        assert checkup.port().state == "note"
+    assert checkup.port().state == "ok"
+
+    def refuse(address: object, timeout: float) -> None:
+        raise PermissionError("blocked")
+
+    monkeypatch.setattr(classroom.socket, "create_connection", refuse)
+    finding = checkup.port()
+    assert finding.state == "problem"
+    assert "firewall" in finding.remedy
+
+
+def test_a_proxy_that_catches_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert checkup.proxy().state == "ok"
+    monkeypatch.setenv("http_proxy", "http://user:secret@proxy:3128")
+    finding = checkup.proxy()
+    assert finding.state == "note"
+    assert "no_proxy" in finding.remedy
+    assert "secret" not in finding.value + finding.remedy
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    assert checkup.proxy().state == "ok"
 
 
 def test_settings_show_proxies_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:

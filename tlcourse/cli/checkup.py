@@ -1,4 +1,4 @@
-"""The single checks of `tlcourse doctor`.
+"""The checks of `tlcourse doctor`: the machine here, the classroom in `classroom`.
 
 Each returns one Finding and must work on a broken installation, so each imports what it needs for itself.
 """
@@ -11,29 +11,15 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+
+from tlcourse.cli.classroom import environment, folders, kernel, port, proxy
+from tlcourse.cli.finding import Check, Finding
 
 INSTALL = 'python -m pip install -e ".[notebooks]"'
 NEEDED_MEMORY = 3e9  # bytes; the budget of a lesson
 _TELLING = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "scikit-learn", "matplotlib")
 _SETTINGS = ("TLCOURSE_HOME", "TLCOURSE_SOURCE", "TLCOURSE_DEVICE", "TLCOURSE_PROGRESS", "HF_HUB_OFFLINE")
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "PIP_INDEX_URL")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. `remedy` says what to do, empty when there is nothing to do."""
-
-    topic: str
-    state: Literal["ok", "note", "problem"]
-    value: str
-    remedy: str = ""
-
-
-Check = Callable[[], Finding]
 
 
 def python() -> Finding:
@@ -161,20 +147,6 @@ def network() -> Finding:
     return Finding("network", "note", "the package index does not answer", remedy)
 
 
-def kernel() -> Finding:
-    """Do notebooks run on this very Python?"""
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    program = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    version = f"ipykernel {metadata.version('ipykernel')}, JupyterLab {metadata.version('jupyterlab')}"
-    found = shutil.which(program) or program
-    same = program in ("python", "python3") or Path(found).absolute() == Path(sys.executable).absolute()
-    if not same:
-        remedy = "Notebooks would run on another Python. Run: python -m ipykernel install --sys-prefix --name python3"
-        return Finding("kernel", "problem", f"{version}, python3 is {found}", remedy)
-    return Finding("kernel", "ok", version)
-
-
 def settings() -> Finding:
     """Settings from outside that change what the course does; proxies only by name, as they may hold passwords."""
     shown = [f"{name}={os.environ[name]}" for name in _SETTINGS if os.environ.get(name)]
@@ -185,13 +157,17 @@ def settings() -> Finding:
 ONLINE: tuple[Check, ...] = (network,)
 CHECKS: tuple[Check, ...] = (
     python,
+    environment,
     packages,
     device,
     threads,
     memory,
     cache,
     disk,
+    folders,
     network,
+    proxy,
+    port,
     kernel,
     settings,
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tlcourse.cli import checkup
-from tlcourse.cli.checkup import Finding
+from tlcourse.cli.finding import Check, Finding
 
 _MARKS = {"ok": "✓", "note": "!", "problem": "✗"}
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(finding.state == "problem" for finding in findings))
 
 
-def examine(check: checkup.Check) -> Finding:
+def examine(check: Check) -> Finding:
     """The finding of `check`; a check that breaks is itself a finding, because a report must always come out."""
     try:
         return check()
