@@ -1,4 +1,4 @@
-"""`make bench`: run the benchmarks and print one table.
+"""`make bench`: run the benchmarks, print one table, and write it into RESULTS.md when all of them ran.
 
     python -m benchmarks                  all of them, one after the other
     python -m benchmarks lessons          one
@@ -34,6 +34,26 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
+def report(rows: Sequence[Row], failures: Sequence[str]) -> str:
+    """The rows as a page in Markdown, under what was measured where."""
+    import torch
+
+    head = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Ours beside each peer, or beside the budget. Both sides run in turns in one process, so",
+        "compare the ratio; seconds depend on the machine. Where the name says a rate (…/s), more is better; elsewhere",
+        "less is.",
+        "",
+        f"{torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}.",
+        "",
+    ]
+    body = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    body += [f"| {name} | {ours} | {peer} | {ratio:.2f} | {setting} |" for name, ours, peer, ratio, setting in rows]
+    missed = ["", "Missed:", "", *(f"- {failure}" for failure in failures)] if failures else []
+    return "\n".join([*head, *body, *missed, ""])
+
+
 def run(chosen: Sequence[str]) -> int:
     """Run the chosen benchmarks (none: all), print their rows and the bars that they miss."""
     known = names()
@@ -49,6 +69,8 @@ def run(chosen: Sequence[str]) -> int:
         rows += found
         failures += getattr(module, "failures", lambda rows: [])(found)
     print(table(rows))
+    if not chosen:
+        (HERE / "RESULTS.md").write_text(report(rows, failures), encoding="utf-8")
     for failure in failures:
         print(f"✗ {failure}")
     return int(bool(failures))

@@ -8,18 +8,17 @@ pip install "setuptools<81" pytorch-adapt
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable
 
 import torch
 from sklearn.datasets import make_moons
 from torch import nn
 
+from benchmarks._clock import medians
 from tlcourse import data, models, shift
 
 Row = tuple[str, str, str, float, str]
-STEPS, BATCH, HIDDEN, ROUNDS, AIM = 400, 128, 32, 3, 0.6
+STEPS, BATCH, HIDDEN, ROUNDS, AIM = 400, 128, 32, 5, 0.6
 
 
 def moons(degrees: float, seed: int) -> data.Table:
@@ -68,17 +67,6 @@ def theirs(source: data.Table, target: data.Table) -> None:
         hook({**networks, **batch})
 
 
-def quickest(*runs: Callable[[], None]) -> list[float]:
-    """Milliseconds a step of the quickest run of each, in alternating order."""
-    best = [math.inf] * len(runs)
-    for k in range(ROUNDS):
-        for i in range(len(runs))[:: 1 if k % 2 else -1]:
-            begun = time.perf_counter()
-            runs[i]()
-            best[i] = min(best[i], 1e3 * (time.perf_counter() - begun) / STEPS)
-    return best
-
-
 def main() -> list[Row]:
     """One row, or none without the peer."""
     with warnings.catch_warnings():
@@ -88,7 +76,8 @@ def main() -> list[Row]:
         except ImportError:
             return []
         source, target = moons(0, seed=0), moons(35, seed=1)
-        one, other = quickest(lambda: ours(source, target), lambda: theirs(source, target))
+        seconds = medians(lambda: ours(source, target), lambda: theirs(source, target), rounds=ROUNDS)
+    one, other = (1e3 * value / STEPS for value in seconds)
     setting = f"moons turned by 35°, batch {BATCH}, hidden {HIDDEN}, pytorch-adapt"
     return [("DANN, one step", f"{one:.2f} ms", f"{other:.2f} ms", one / other, setting)]
 

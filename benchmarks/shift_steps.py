@@ -2,40 +2,27 @@
 
 An MMD permutation test of 2 × 1,000 × 384 with 500 permutations against its budget; the Fisher of single examples by
 `vmap` against a loop over them; and training with DANN through `adapt` against a bare loop with the same batches.
-Runs of two sides alternate, and the quickest of each counts.
+Runs of two sides alternate; medians of a few.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks._clock import medians
 from tlcourse import data, models, shift
 
 Row = tuple[str, str, str, float, str]
 MMD_SECONDS, FISHER_AIM, DANN_AIM = 2.0, 5.0, 1.1
-ROUNDS, STEPS, BATCH = 3, 40, 64
-
-
-def quickest(*runs: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """Seconds of the quickest run of each, in alternating order."""
-    best = [float("inf")] * len(runs)
-    for k in range(rounds):
-        for i in range(len(runs))[:: 1 if k % 2 else -1]:
-            begun = time.perf_counter()
-            runs[i]()
-            best[i] = min(best[i], time.perf_counter() - begun)
-    return best
+ROUNDS, STEPS, BATCH = 5, 40, 64
 
 
 def mmd_row() -> Row:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(1000, 384, generator=generator), torch.randn(1000, 384, generator=generator)
-    (seconds,) = quickest(lambda: shift.mmd_test(x, y, permutations=500), rounds=3)
+    (seconds,) = medians(lambda: shift.mmd_test(x, y, permutations=500), rounds=ROUNDS)
     return (
         "MMD test",
         f"{seconds:.2f} s",
@@ -57,7 +44,7 @@ def fisher_row() -> Row:
                 part += gradient.square()
         return total
 
-    ours, theirs = quickest(lambda: shift.diagonal_fisher(model, x, labels), loop)
+    ours, theirs = medians(lambda: shift.diagonal_fisher(model, x, labels), loop, rounds=ROUNDS)
     return (
         "Fisher, 512 examples",
         f"{1e3 * ours:.1f} ms",
@@ -92,7 +79,7 @@ def dann_row() -> Row:
             optimizer.step()
         shift.adapt_batch_norm(model, domain)
 
-    one, other = quickest(ours, bare)
+    one, other = medians(ours, bare, rounds=ROUNDS)
     return (
         "DANN through adapt",
         f"{one:.2f} s",

@@ -52,7 +52,9 @@ def test_a_slow_first_run_gets_a_second_on_warm_caches(monkeypatch: pytest.Monke
     assert lessons.failures(lessons.main()) == []
 
 
-def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_and_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     from benchmarks import __main__ as bench
 
     fast, slow = ModuleType("benchmarks.fast"), ModuleType("benchmarks.slow")
@@ -62,10 +64,15 @@ def test_the_table_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setitem(sys.modules, "benchmarks.fast", fast)
     monkeypatch.setitem(sys.modules, "benchmarks.slow", slow)
     monkeypatch.setattr(bench, "names", lambda: ["fast", "slow"])
+    monkeypatch.setattr(bench, "HERE", tmp_path)
     assert bench.run(["fast"]) == 0
+    assert not (tmp_path / "RESULTS.md").exists(), "a part of the table would replace the whole"
     assert "fit   1.0 s  0.9 s           1.11   10 steps" in capsys.readouterr().out
     assert bench.run([]) == 1
     assert "✗ lesson is over" in capsys.readouterr().out
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "| fit | 1.0 s | 0.9 s | 1.11 | 10 steps |" in page
+    assert "- lesson is over" in page
     assert bench.run(["fats"]) == 2
 
 
@@ -75,3 +82,12 @@ def test_every_benchmark_of_the_folder_has_a_main() -> None:
     assert "lessons" in names()
     for name in names():
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"), name
+
+
+def test_medians_alternate_the_order() -> None:
+    from benchmarks._clock import medians
+
+    calls: list[str] = []
+    seconds = medians(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
+    assert "".join(calls) == "baabba"
+    assert len(seconds) == 2
