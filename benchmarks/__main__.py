@@ -41,9 +41,8 @@ def report(rows: Sequence[Row], failures: Sequence[str]) -> str:
     head = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Ours beside each peer, or beside the budget. Both sides run in turns in one process, so",
-        "compare the ratio; seconds depend on the machine. Where the name says a rate (…/s), more is better; elsewhere",
-        "less is.",
+        "Written by `make bench`. Ours beside each peer, or beside the budget. Both sides run in turns in one process,",
+        "so compare the ratio; seconds depend on the machine. For a rate (…/s) more is better, elsewhere less.",
         "",
         f"{torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}.",
         "",
