@@ -26,7 +26,7 @@ def build(root: Path, *, check_only: bool = False) -> list[Path]:
     """
     wanted: dict[Path, str] = {}
     for source in sorted((root / "solutions").glob("*.ipynb")):
-        notebook = _read(source)
+        notebook = read(source)
         annotate(notebook, name=source.name)
         wanted[source] = _text(notebook)
         wanted[root / "exercises" / source.name] = _text(release(notebook))
@@ -41,7 +41,7 @@ def build(root: Path, *, check_only: bool = False) -> list[Path]:
     return stale + orphans
 
 
-def _read(path: Path) -> NotebookNode:
+def read(path: Path) -> NotebookNode:
     """The notebook in `path`; nbformat itself would replace a missing or repeated cell id by a random one."""
     text = path.read_text(encoding="utf-8")
     ids = [cell.get("id") for cell in json.loads(text)["cells"]]

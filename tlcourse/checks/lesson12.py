@@ -187,7 +187,7 @@ def name_shift(answer: Answer) -> None:
             reason = "The inputs are alike and the errors are not: the rule has changed."
         elif right == "unclear":
             reason = "The inputs differ, and no test says how: that is 'unclear'."
-        expect(said == right, tried=tried, got=repr(said), misconception=reason)
+        expect(isinstance(said, str) and said == right, tried=tried, got=repr(said), misconception=reason)
 
 
 def _patterns() -> list[tuple[bool, bool, bool, bool | None]]:

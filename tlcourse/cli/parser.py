@@ -87,6 +87,25 @@ examples:
 A recipe that is stopped goes on where it was. Its result replaces the one that the course ships.
 """
 
+_RELEASE = """\
+examples:
+  tlcourse release --to ~/tl2027                    all exercises, as a course for nbgrader
+  tlcourse release --to ~/tl2027 05 06              these two
+  tlcourse release --to ~/tl2027 --add 07           one more, later; nothing that is there is changed
+
+For teachers. docs/teaching/grading.md goes on from here: hand out, collect, grade, give feedback.
+"""
+
+
+_CAPSTONE = """\
+examples:
+  tlcourse capstone start                 print the rules and write my_capstone.py, a first solution to change
+  tlcourse capstone score my_capstone.csv              the score, between a weak and a strong reference
+  tlcourse capstone score my_capstone.csv --report card.html      also a report card, to hand in
+
+The exit status is 1 when the file cannot be scored, or the score does not stand.
+"""
+
 
 # The examples keep their lines; the small indent lets the longest command fit beside its summary.
 _layout = partial(argparse.RawDescriptionHelpFormatter, indent_increment=1)
@@ -139,6 +158,22 @@ def build_parser() -> argparse.ArgumentParser:
 
     recipe = add("recipe", "recipe", "repeat a long run behind the tables that the course ships", _RECIPE)
     recipe.add_argument("name", nargs="?", metavar="NAME", help="which one (default: list them)")
+
+    release = add("release", "release", "write the exercises as a course for nbgrader", _RELEASE)
+    release.add_argument("lessons", nargs="*", metavar="LESSON", help="number or name (default: all)")
+    release.add_argument("--to", required=True, metavar="DIR", help="a folder that is empty or does not exist")
+    release.add_argument("--add", action="store_true", help="add what the course in DIR lacks")
+    release.add_argument(
+        "--course-id", default="tlcourse", metavar="ID", help="nbgrader's course (default: %(default)s)"
+    )
+    release.add_argument(
+        "--timeout", type=int, default=120, metavar="S", help="seconds for a cell (default: %(default)s)"
+    )
+
+    capstone = add("capstone", "capstone", "begin the last lesson's problem, and score a solution", _CAPSTONE)
+    capstone.add_argument("action", choices=["start", "score"], help="what to do")
+    capstone.add_argument("file", nargs="?", metavar="FILE", help="the submission, or the script to write")
+    capstone.add_argument("--report", metavar="PATH", help="with score: write the report card here (.html)")
 
     add("progress", "study", "show the checks that you have passed", _PROGRESS)
     return parser

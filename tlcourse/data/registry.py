@@ -12,6 +12,7 @@ from tlcourse.data.containers import Dataset
 from tlcourse.data.digits import mnist, optdigits
 from tlcourse.data.emoji import emoji
 from tlcourse.data.glyphs import glyphs
+from tlcourse.data.relations import relations
 from tlcourse.data.sentiment import DOMAINS, sentiment
 from tlcourse.data.tables import breast_cancer
 from tlcourse.data.textiles import textiles
@@ -41,6 +42,7 @@ LOADERS: dict[str, Loader] = {
     "mnist": mnist,
     "optdigits": optdigits,
     "breast_cancer": breast_cancer,
+    "relations": relations,
     **{domain: _domain(domain) for domain in DOMAINS},
     **HUB,
 }
