@@ -5,6 +5,7 @@ what it depends on. Results lie in `recipes/results/` and are read with `load`.
 """
 
 from tlcourse.recipes import (
+    capstone_references,
     continual_learning,
     course_gpt,
     domain_adaptation,
@@ -13,6 +14,8 @@ from tlcourse.recipes import (
     emoji_diffusion,
     language_adapters,
     learning_curves,
+    maml_family,
+    metric_family,
     peft_family,
     scaling_family,
     shift_detectors,
@@ -24,6 +27,7 @@ from tlcourse.recipes import (
 from tlcourse.recipes.results import load, names, run
 
 __all__ = [
+    "capstone_references",
     "continual_learning",
     "course_gpt",
     "domain_adaptation",
@@ -33,6 +37,8 @@ __all__ = [
     "language_adapters",
     "learning_curves",
     "load",
+    "maml_family",
+    "metric_family",
     "names",
     "peft_family",
     "run",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RECIPES = (
+    "capstone_references",
     "continual_learning",
     "course_gpt",
     "domain_adaptation",
@@ -20,6 +21,8 @@ RECIPES = (
     "emoji_diffusion",
     "language_adapters",
     "learning_curves",
+    "maml_family",
+    "metric_family",
     "peft_family",
     "scaling_family",
     "shift_detectors",
