@@ -4,13 +4,15 @@
 # make bench     the tables of benchmarks/               make bench ARGS=lessons
 # make outputs   run the lessons and save their outputs  make outputs ARGS=notebooks/01_why_transfer.ipynb
 # make exercises write exercises/ from solutions/
+# make site      the course as pages, in docs/_build/html    make slides    as slides, in docs/_build/slides
+# make frames    draw the explorers for the site, where their lessons have changed
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 ARGS ?=
 PIP = $(BIN)/python -m pip install --disable-pip-version-check $(shell test -t 2 || echo --quiet) --editable
 
-.PHONY: help lab test fetch lint format bench outputs exercises clean
+.PHONY: help lab test fetch lint format bench outputs exercises site slides frames clean
 .NOTPARALLEL:
 
 help:
@@ -67,5 +69,12 @@ outputs: .venv/dev.stamp
 exercises: .venv/dev.stamp
 	@$(BIN)/tlcourse exercises build
 
+# Both use the committed outputs and run no lesson. To read them: python -m http.server --directory docs/_build/html
+site slides: .venv/dev.stamp
+	@$(BIN)/python docs/build.py $@
+
+frames: .venv/dev.stamp
+	@$(BIN)/python -m tlcourse.lesson.frames $(or $(ARGS),$(wildcard notebooks/*.ipynb)) --to docs/frames
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf docs/_build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
