@@ -7,6 +7,15 @@ from tlcourse import recipes
 from tlcourse.recipes import emoji_episodes, maml_family
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The tensors are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def short(monkeypatch, tmp_path):
     monkeypatch.setattr(maml_family, "PASSES", {"sinusoid": 37_500, "emoji": 800})
