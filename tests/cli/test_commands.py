@@ -14,7 +14,7 @@ from tlcourse.cli import lab, main
 from tlcourse.cli.course import START, CommandError, lesson, lessons, root
 from tlcourse.cli.parser import build_parser
 
-COMMANDS = ("lab", "run", "fetch", "assets", "doctor", "exercises", "progress")
+COMMANDS = ("lab", "run", "fetch", "assets", "doctor", "exercises", "progress", "recipe", "release", "capstone")
 
 
 @pytest.fixture
