@@ -1,4 +1,4 @@
-"""`make bench`: run the benchmarks, print one table, and write it into RESULTS.md when all of them ran.
+"""`make bench`: run the benchmarks, print one table, and write it into RESULTS.md.
 
     python -m benchmarks                  all of them, one after the other
     python -m benchmarks lessons          one
@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Row = tuple[str, str, str, float, str]
 
 HERE = Path(__file__).parent
+HEAD = """# Benchmarks
+
+Written by `make bench`: ours beside each peer, or beside the budget. Both sides run in turns in one process, so compare
+the ratio; seconds depend on the machine. For a rate (…/s) more is better, elsewhere less.
+"""
 COLUMNS = ("what", "ours", "peer or budget", "ratio", "setting")
 
 
@@ -34,23 +39,26 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def report(rows: Sequence[Row], failures: Sequence[str]) -> str:
-    """The rows as a page in Markdown, under what was measured where."""
+def section(name: str, rows: Sequence[Row], failures: Sequence[str]) -> str:
+    """The part of RESULTS.md that belongs to one benchmark."""
     import torch
 
-    head = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Ours beside each peer, or beside the budget. Both sides run in turns in one process,",
-        "so compare the ratio; seconds depend on the machine. For a rate (…/s) more is better, elsewhere less.",
-        "",
-        f"{torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}.",
-        "",
-    ]
-    body = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    body += [f"| {name} | {ours} | {peer} | {ratio:.2f} | {setting} |" for name, ours, peer, ratio, setting in rows]
-    missed = ["", "Missed:", "", *(f"- {failure}" for failure in failures)] if failures else []
-    return "\n".join([*head, *body, *missed, ""])
+    lines = [f"## {name}", "", f"{torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}.", ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    lines += [f"| {what} | {ours} | {peer} | {ratio:.2f} | {setting} |" for what, ours, peer, ratio, setting in rows]
+    if failures:
+        lines += ["", "Missed:", "", *(f"- {failure}" for failure in failures)]
+    return "\n".join([*lines, ""])
+
+
+def write(found: Mapping[str, str]) -> None:
+    """Replace the sections of the benchmarks that ran; the others stay as they were."""
+    path = HERE / "RESULTS.md"
+    old = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.exists() else []
+    kept = {text.split("\n", 1)[0]: f"## {text}" for text in old}
+    sections = {**kept, **found}
+    body = "\n".join(sections[name].rstrip("\n") + "\n" for name in sorted(sections) if name in names())
+    path.write_text(f"{HEAD}\n{body}", encoding="utf-8")
 
 
 def run(chosen: Sequence[str]) -> int:
@@ -61,15 +69,18 @@ def run(chosen: Sequence[str]) -> int:
         return 2
     rows: list[Row] = []
     failures: list[str] = []
+    sections: dict[str, str] = {}
     for name in chosen or known:
         print(f"{name} …", file=sys.stderr, flush=True)
         module = importlib.import_module(f"benchmarks.{name}")
         found = module.main()
+        missed = getattr(module, "failures", lambda rows: [])(found)
         rows += found
-        failures += getattr(module, "failures", lambda rows: [])(found)
+        failures += missed
+        if found:
+            sections[name] = section(name, found, missed)
     print(table(rows))
-    if not chosen:
-        (HERE / "RESULTS.md").write_text(report(rows, failures), encoding="utf-8")
+    write(sections)
     for failure in failures:
         print(f"✗ {failure}")
     return int(bool(failures))

@@ -66,13 +66,17 @@ def test_the_table_and_the_exit_status(
     monkeypatch.setattr(bench, "names", lambda: ["fast", "slow"])
     monkeypatch.setattr(bench, "HERE", tmp_path)
     assert bench.run(["fast"]) == 0
-    assert not (tmp_path / "RESULTS.md").exists(), "a part of the table would replace the whole"
+    assert "lesson" not in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "fit   1.0 s  0.9 s           1.11   10 steps" in capsys.readouterr().out
     assert bench.run([]) == 1
     assert "✗ lesson is over" in capsys.readouterr().out
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert "| fit | 1.0 s | 0.9 s | 1.11 | 10 steps |" in page
+    assert page.count("| fit | 1.0 s | 0.9 s | 1.11 | 10 steps |") == 1
     assert "- lesson is over" in page
+    fast.main = lambda: [("fit", "0.8 s", "0.9 s", 0.889, "10 steps")]  # type: ignore
+    bench.run(["fast"])
+    again = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert again == page.replace("1.0 s | 0.9 s | 1.11", "0.8 s | 0.9 s | 0.89"), "one section is replaced"
     assert bench.run(["fats"]) == 2
 
 
