@@ -11,8 +11,6 @@ not, as its wheel does not build with a new setuptools: its rows are there where
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 
 import torch
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import replace_all_batch_norm_modules_
 
+from benchmarks._clock import medians
 from tlcourse import meta, models
 from tlcourse.meta import conv4
 
@@ -98,17 +97,6 @@ def meta_steps(gradient: Gradient, first_order: bool, usual: bool = False) -> Ca
     return run
 
 
-def quickest(*runs: Callable[[], None]) -> list[float]:
-    """Seconds of the quickest run of each, in alternating order."""
-    best = [math.inf] * len(runs)
-    for k in range(ROUNDS):
-        for i in range(len(runs))[:: 1 if k % 2 else -1]:
-            begun = time.perf_counter()
-            runs[i]()
-            best[i] = min(best[i], time.perf_counter() - begun)
-    return best
-
-
 def largest_gap(one: Gradient, other: Gradient, first_order: bool) -> float:
     """Largest difference of the two gradients, over the largest entry."""
     found = []
@@ -141,7 +129,7 @@ def main() -> list[Row]:
                 )
             for usual in (True, False):
                 sides = meta_steps(ours, first_order), meta_steps(gradient, first_order, usual)
-                mine, theirs = (STEPS / seconds for seconds in quickest(*sides))
+                mine, theirs = (STEPS / seconds for seconds in medians(*sides, rounds=ROUNDS))
                 what = f"{method} meta-steps" + ("" if usual else ", one module")
                 setting = f"Conv4-64, 5-way 1-shot, {TASKS} tasks, {name}, gradients equal to {gap:.0e}"
                 rows.append((what, f"{mine:.2f}/s", f"{theirs:.2f}/s", mine / theirs, setting))

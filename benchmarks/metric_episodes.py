@@ -1,34 +1,21 @@
 """Training episodes a second of the metric methods against easyfsl: `python -m benchmarks metric_episodes`.
 
 Conv4 of width 64 at 28 px, 5-way 5-shot with 15 queries a class, forward, backward and Adam's step, no data loading.
-Runs of two sides alternate, and the quickest of each counts.
+Runs of two sides alternate; medians.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks._clock import medians
 from tlcourse import meta, models
 
 Row = tuple[str, str, str, float, str]
 AIM = 1.3
 WAY, SHOT, QUERY, WIDTH, SIDE, STEPS, ROUNDS = 5, 5, 15, 64, 28, 5, 5
-
-
-def quickest(*runs: Callable[[], None]) -> list[float]:
-    """Seconds of the quickest run of each, in alternating order."""
-    best = [float("inf")] * len(runs)
-    for k in range(ROUNDS):
-        for i in range(len(runs))[:: 1 if k % 2 else -1]:
-            begun = time.perf_counter()
-            runs[i]()
-            best[i] = min(best[i], time.perf_counter() - begun)
-    return best
 
 
 def drawn() -> meta.Episodes:
@@ -75,7 +62,7 @@ def row(name: str, method: meta.Comparison, peer: nn.Module, peer_loss: object, 
 
     method.train()
     peer.train()
-    mine, other = (STEPS / seconds for seconds in quickest(ours, theirs))
+    mine, other = (STEPS / seconds for seconds in medians(ours, theirs, rounds=ROUNDS))
     setting = f"easyfsl, Conv4-{WIDTH} at {SIDE} px, {WAY}-way {SHOT}-shot, {QUERY} queries"
     return name, f"{mine:.1f} episodes/s", f"{other:.1f} episodes/s", mine / other, setting
 
