@@ -19,6 +19,7 @@ RECIPES = (
     "emoji_autoencoder",
     "emoji_contrastive",
     "emoji_diffusion",
+    "in_context_language",
     "language_adapters",
     "learning_curves",
     "maml_family",
