@@ -6,13 +6,14 @@
 # make exercises write exercises/ from solutions/
 # make site      the course as pages, in docs/_build/html    make slides    as slides, in docs/_build/slides
 # make frames    draw the explorers for the site, where their lessons have changed
+# make mutation  small faults that the tests must notice make mutation ARGS="peft --sample 60 --seed 3"
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 ARGS ?=
 PIP = $(BIN)/python -m pip install --disable-pip-version-check $(shell test -t 2 || echo --quiet) --editable
 
-.PHONY: help lab test fetch lint format bench outputs exercises site slides frames clean
+.PHONY: help lab test fetch lint format bench outputs exercises site slides frames mutation clean
 .NOTPARALLEL:
 
 help:
@@ -75,6 +76,9 @@ site slides: .venv/dev.stamp
 
 frames: .venv/dev.stamp
 	@$(BIN)/python -m tlcourse.lesson.frames $(or $(ARGS),$(wildcard notebooks/*.ipynb)) --to docs/frames
+
+mutation: .venv/dev.stamp
+	@$(BIN)/python tests/mutation/run.py $(ARGS)
 
 clean:
 	rm -rf docs/_build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

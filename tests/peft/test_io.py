@@ -50,6 +50,8 @@ THEIRS: dict[str, Any] = {
     "lora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, target_modules=t, task_type=k),
     "lora by a pattern": lambda t, k: peft.LoraConfig(r=3, target_modules=r".*\.(c_attn|q_proj|query)", task_type=k),
     "lora of all": lambda t, k: peft.LoraConfig(r=3, target_modules="all-linear", task_type=k),
+    "lora but for one": lambda t, k: peft.LoraConfig(r=3, target_modules=t, exclude_modules=t[-1:], task_type=k),
+    "lora of one block": lambda t, k: peft.LoraConfig(r=3, target_modules=t, layers_to_transform=[0], task_type=k),
     "rslora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, use_rslora=True, target_modules=t, task_type=k),
     "dora": lambda t, k: peft.LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=t, task_type=k),
     "vera": lambda t, k: peft.VeraConfig(r=6, projection_prng_key=3, target_modules=t),

@@ -20,6 +20,7 @@ RECIPES = (
     "emoji_contrastive",
     "emoji_diffusion",
     "in_context_language",
+    "in_context_regression",
     "language_adapters",
     "learning_curves",
     "maml_family",
