@@ -1,6 +1,6 @@
 """The long runs behind lessons 05 to 07: nothing is chosen on what is tested, and every way trains what it says."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_every_way_trains_what_it_says(arm):
 
 
 def test_a_short_run_of_the_family_learns(monkeypatch):
-    monkeypatch.setattr(peft_family, "STEPS", 6)
+    monkeypatch.setattr(peft_family, "train", partial(peft_family.train, steps=8))
     monkeypatch.setattr(peft_family, "LABELS", 8)
     monkeypatch.setattr(peft_family, "reviews", lru_cache(lambda part: _few(part)))
     rows = [{"part": "choose", "arm": arm, "rate": 4e-3, "balanced_accuracy": 0.5} for arm in ("LoRA", "full")]
@@ -58,7 +58,7 @@ def test_a_short_run_of_the_family_learns(monkeypatch):
 
 
 def test_the_update_is_taken_apart_and_put_together_again(monkeypatch):
-    monkeypatch.setattr(peft_family, "STEPS", 3)
+    monkeypatch.setattr(peft_family, "train", partial(peft_family.train, steps=4))
     monkeypatch.setattr(peft_family, "LABELS", 8)
     monkeypatch.setattr(peft_family, "reviews", lru_cache(lambda part: _few(part)))
     everything, seen = peft_family.linear_weights, []  # three of the 36 layers are enough to see
