@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcourse.data.capstone import CLASSES, OFFICIAL, TESTED, deal
+from tlcourse.data.capstone import CLASSES, OFFICIAL, TESTED, deal, numbered
 
 FILE = Path(__file__).with_suffix(".json")
 SALT = "tlcourse.capstone.e6c1"
@@ -52,7 +52,7 @@ def load() -> Answers:
 def make() -> Answers:
     """The same from the pictures' true classes; for authors, after a change of the deal."""
     labels = deal(OFFICIAL)[2].labels.tolist()
-    ids = [f"t{number:03}" for number in range(len(labels))]
+    ids = numbered("t", len(labels))
     hashes: dict[str, str] = {}
     for c in range(len(CLASSES)):
         mine = [picture for picture, label in zip(ids, labels, strict=True) if label == c]

@@ -121,16 +121,13 @@ def protected(source: str, imports: dict[str, str]) -> str:
     `check = anything`, a check replaced inside its module, a false module in `sys.modules` and a redefined
     `abs` then come to nothing. nbgrader takes the lines out again for students, as they are hidden tests.
     """
-    used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-    made = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and _is_stored(node)}
-    plain = sorted(name for name in used - made if hasattr(builtins, name))
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    taken = sorted({node.id for node in names} - made)
+    plain = [name for name in taken if hasattr(builtins, name)]
     lines = [_RELOAD, *([f"from builtins import {', '.join(plain)}"] if plain else [])]
-    lines += [imports[name] for name in sorted(used - made) if name in imports]
+    lines += [imports[name] for name in taken if name in imports]
     return "\n".join(["### BEGIN HIDDEN TESTS", *lines, "### END HIDDEN TESTS", source])
-
-
-def _is_stored(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
 
 
 def _imports(notebook: NotebookNode) -> dict[str, str]:

@@ -46,12 +46,12 @@ def start(path: Path) -> int:
 def score(path: Path, report: Path | None) -> int:
     """Print the score of a submission, class by class, and write its report card."""
     from tlcourse.checks import capstone, submissions
-    from tlcourse.data.capstone import CLASSES, TESTED
+    from tlcourse.data.capstone import CLASSES, TESTED, numbered
     from tlcourse.lesson import report_card
 
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise CommandError(f"{report} should end in .html: the report card is a web page")
-    ids = [f"t{number:03}" for number in range(TESTED * len(CLASSES))]
+    ids = numbered("t", TESTED * len(CLASSES))
     try:
         handed = submissions.read(path, ids=ids, classes=CLASSES)
     except submissions.SubmissionError as error:

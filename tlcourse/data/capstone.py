@@ -121,7 +121,12 @@ def _bytes(values: Tensor) -> UInt8[Tensor, "n c h w"]:
 def _hidden(pictures: Images, letter: str) -> Images:
     """The bare pictures: no label, no name, no group."""
     labels: Int64[Tensor, " n"] = torch.zeros(len(pictures), dtype=torch.int64)
-    ids = tuple(f"{letter}{number:03}" for number in range(len(pictures)))
+    ids = numbered(letter, len(pictures))
     return Images(
         name=f"capstone-{letter}", pixels=pictures.pixels, labels=labels, classes=("hidden",), meta={"id": ids}
     )
+
+
+def numbered(letter: str, n: int) -> tuple[str, ...]:
+    """Ids of n pictures: t000, t001, …; "t" are the test pictures."""
+    return tuple(f"{letter}{number:03}" for number in range(n))

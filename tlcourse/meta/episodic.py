@@ -33,7 +33,8 @@ def train_episodic(
 
     The learning rate falls to 0 along a cosine. `change` draws a variation of a batch of items, the same one for
     nobody: each picture gets its own, in the support and in the query.
-    Raises ValueError for steps or lr that are not above 0, and what `sample_episodes` raises.
+    Raises ValueError for steps or lr that are not above 0, what `sample_episodes` raises, and FloatingPointError when
+    the loss is not finite.
     """
     if steps < 1 or not lr > 0:
         raise ValueError(f"steps is {steps} and lr {lr}; give 1 or more, and a number above 0")
@@ -49,14 +50,10 @@ def train_episodic(
         )
         if change is not None:
             episodes = _changed(episodes, change, generator)
-        loss = method.loss(episodes)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        losses.append(training.update(method, optimizer, method.loss(episodes)))
         schedule.step()
-        losses.append(loss.detach())
     method.eval()
-    return torch.stack(losses).tolist()
+    return losses
 
 
 def _changed(

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tlcourse import training
+
 
 @dataclass(frozen=True, eq=False)
 class RegressionTasks:
@@ -129,7 +131,7 @@ def train_regression(
 ) -> list[float]:
     """Train over tasks, new ones at every step, with Adam and a rate that falls to 0 along a cosine; the losses.
 
-    Raises ValueError for fewer than one step.
+    Raises ValueError for fewer than one step, FloatingPointError when the loss is not finite.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; give 1 or more")
@@ -141,12 +143,8 @@ def train_regression(
     for _ in range(steps):
         drawn = sample_regression_tasks(batch, model.longest, dim=model.dim, noise=noise, generator=generator)
         loss = regression_loss(model, RegressionTasks(drawn.inputs.to(device), drawn.targets.to(device)))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        losses.append(training.update(model, optimizer, loss, clip=1.0))
         schedule.step()
-        losses.append(loss.item())
     return losses
 
 
