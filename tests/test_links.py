@@ -12,7 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path
-    for folder in (ROOT, ROOT / "docs", ROOT / "notebooks", ROOT / "solutions", ROOT / "exercises")
+    for folder in (
+        ROOT,
+        ROOT / "docs",
+        ROOT / "docs" / "teaching",
+        ROOT / "notebooks",
+        ROOT / "solutions",
+        ROOT / "exercises",
+    )
     for path in (*folder.glob("*.md"), *folder.glob("*.ipynb"))
 )
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|(?:href|src)=[\"']([^\"']+)")
