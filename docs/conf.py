@@ -48,6 +48,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
     "show_navbar_depth": 1,
+    "navigation_depth": 2,  # pages only; to look deeper takes a fifth of the build
     "show_toc_level": 2,
     "navbar_persistent": [],  # the side bar has the search already
     "pygments_light_style": "a11y-high-contrast-light",
