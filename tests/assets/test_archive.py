@@ -53,7 +53,19 @@ def test_archive_within_an_archive(tmp_path, outer, inner):
     assert unpack(tmp_path, data, wanted) == {"a": b"A", "b": b"B", "t": b"T"}
 
 
-ESCAPES = ["../evil", "a/../../evil", "/evil", "..", "..\\evil", "C:\\evil", "\\\\host\\evil", "a/.."]
+def test_archive_within_an_archive_within_an_archive(tmp_path):
+    data = make_zip({"b.tar.gz": make_tar({"c.zip": make_zip({"d": b"D"})})})
+    assert unpack(tmp_path, data, {"b.tar.gz!c.zip!d": "d"}) == {"d": b"D"}
+
+
+def test_members_share_folders(tmp_path):
+    wanted = {"a": "one/a", "b": "one/b", "c": "one/two/three/c"}
+    assert set(unpack(tmp_path, make_zip(dict.fromkeys(wanted, b"")), wanted)) == set(wanted.values())
+
+
+ESCAPES = [
+    "../evil", "a/../../evil", "/evil", "..", "..\\evil", "C:\\evil", "C:evil", "\\evil", "\\\\host\\evil", "a/..",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
@@ -63,6 +75,11 @@ def test_member_that_escapes_is_refused(tmp_path, make, member):
     with pytest.raises(AssetCorrupt, match="points outside the archive; refused"):
         unpack(tmp_path, data, {"good": "good"})
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["package", "target"]
+
+
+def test_member_without_a_name_is_refused(tmp_path):
+    with pytest.raises(AssetCorrupt, match="'' points outside the archive; refused"):
+        unpack(tmp_path, make_tar({"good": b"G", "": b"evil"}), {"good": "good"})
 
 
 @pytest.mark.parametrize("target", ["../evil", "/tmp/evil", "", "."])
@@ -117,6 +134,17 @@ def test_more_bytes_than_expected_are_refused(tmp_path, make):
         unpack(tmp_path, data, {"a": "a", "b": "b"}, limit=1199)
 
 
+def test_an_inner_archive_may_have_twice_the_bytes_of_the_outer_one_besides(tmp_path):
+    """Room for what it holds, and for what an archive adds of its own; no more."""
+    inner = make_tar({"a": b"A"}, "w")
+    outer = make_tar({"in.tar": inner})
+    least = len(inner) - 2 * len(outer)
+    assert 0 < len(b"A") < least
+    assert unpack(tmp_path, outer, {"in.tar!a": "a"}, limit=least) == {"a": b"A"}
+    with pytest.raises(AssetCorrupt, match=f"more than the {len(inner) - 1} bytes"):
+        unpack(tmp_path, outer, {"in.tar!a": "a"}, limit=least - 1)
+
+
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize("keep", [0, 5, 0.5, 0.9])
 def test_damaged_archive_is_named(tmp_path, make, keep):
@@ -128,3 +156,12 @@ def test_damaged_archive_is_named(tmp_path, make, keep):
 def test_altered_member_of_a_zip_is_named(tmp_path):
     with pytest.raises(AssetCorrupt, match="damaged or incomplete"):
         unpack(tmp_path, make_zip({"a": b"content"}).replace(b"content", b"cOntent"), {"a": "a"})
+
+
+def test_a_compression_that_python_does_not_know_is_named(tmp_path):
+    data = bytearray(make_zip({"a": b"A"}))
+    for header, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = data.index(header) + place
+        data[start : start + 2] = (99).to_bytes(2, "little")
+    with pytest.raises(AssetCorrupt, match="package is damaged or incomplete"):
+        unpack(tmp_path, bytes(data), {"a": "a"})

@@ -63,14 +63,27 @@ def test_other_key_or_kind_is_another_entry(log):
         lambda folder: (folder / "manifest.json").write_text("{"),
         lambda folder: (folder / "manifest.json").write_text("[]"),
         lambda folder: (folder / "manifest.json").write_text("{}"),
+        lambda folder: (folder / "manifest.json").write_text('{"files": ["result.txt"]}'),
     ],
-    ids=["altered", "deleted", "no manifest", "half a manifest", "another manifest", "empty manifest"],
+    ids=["altered", "deleted", "no manifest", "half a manifest", "another manifest", "empty manifest", "a list"],
 )
 def test_damaged_entry_is_built_again(log, leftovers, damage):
     damage(assets.derived("pictures", KEY, build))
     assert (assets.derived("pictures", KEY, build) / "result.txt").read_text() == "result"
     assert log() == 2
     assert leftovers() == []
+
+
+def test_the_name_of_an_entry_stays_what_it_is(log):
+    """Another name would have every reader make everything again."""
+    assert assets.derived("pictures", KEY, build).name == "2d5293b30eb483edc1bd2cee"
+
+
+def test_it_is_said_only_when_asked(log, capsys):
+    assets.derived("pictures", KEY, build)
+    assert capsys.readouterr().err == ""
+    assets.derived("pictures", {"other": 1}, build, progress=True)
+    assert "pictures: made once, then kept" in capsys.readouterr().err
 
 
 def test_files_in_folders_count(log):

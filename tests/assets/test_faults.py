@@ -5,15 +5,19 @@ The downloads are real ones, by pip, from an index on this machine (conftest.py)
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tlcourse import assets
+from tlcourse.assets import cache, errors
 
 WHEEL = "tiny-1-py3-none-any.whl"
 OK = {"tiny": "ok"}
@@ -236,3 +240,46 @@ def test_disk_fills_up(index, tiny, child, leftovers, limit):
     assert out.startswith("AssetNoSpace no room for tiny")
     assert tiny.verify() == ABSENT
     assert leftovers() == []
+
+
+def test_the_room_is_that_of_the_files_and_two_downloads(local, monkeypatch):
+    asset = local.assets["tiny"]
+    needed = asset.bytes + asset.download_bytes + asset.download_bytes
+    room = {"free": needed - 1}
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(**room))
+    with pytest.raises(assets.AssetNoSpace, match="no room for tiny"):
+        local.path("tiny")
+    room["free"] = needed
+    assert local.path("tiny").is_dir()
+
+
+@pytest.mark.parametrize(("needed", "said"), [(1_499_999, "1 MB"), (1_500_000, "2 MB"), (2_400_000_000, "2400 MB")])
+def test_the_room_is_said_in_whole_megabytes(needed, said, tmp_path):
+    assert f"(about {said} are needed)" in str(errors.no_space("tiny", tmp_path, needed=needed))
+    assert "are needed" not in str(errors.no_space("tiny", tmp_path))
+
+
+def test_a_cache_is_made_where_no_folder_is_yet(tmp_path):
+    assert cache.writable(tmp_path / "one" / "two" / "three")
+    assert list((tmp_path / "one" / "two" / "three").iterdir()) == []
+    with cache.locked(tmp_path / "four" / "five", "name"):
+        assert [path.name for path in (tmp_path / "four" / "five").iterdir()] == ["locks"]
+    with cache.workshop(tmp_path / "six" / "seven" / "target") as folder:
+        assert folder.parent == tmp_path / "six" / "seven"
+
+
+def test_a_leftover_that_is_no_folder_does_no_harm(tmp_path):
+    (tmp_path / ".target.stray").touch()
+    with cache.workshop(tmp_path / "target") as folder:
+        assert folder.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [".target.stray"]
+
+
+def test_a_store_cannot_be_changed(local):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        local.download = None
+
+
+def test_the_name_of_a_folder_stays_what_it_is(local, home):
+    """Another name would have every reader fetch everything again."""
+    assert local.path("tiny") == home / "assets" / "tiny-1-e2c0ccbe"

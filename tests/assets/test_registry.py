@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -77,6 +78,49 @@ def test_bad_entry_is_named(tmp_path, old, new, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, ENTRY.replace(old, new))
     assert "tiny" in str(caught.value)
+
+
+PARTS = {
+    "archive": 'archive = { bytes = 10, sha256 = "HASH" }\n',
+    "files": 'files = [{ name = "a.txt", member = "tiny/a.txt", bytes = 1, sha256 = "HASH" }]\n',
+    "tree": 'tree = { root = "tiny", pattern = "*.txt", count = 1, bytes = 1, sha256 = "HASH" }\n',
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_library_part_has_none_of_what_is_fetched(tmp_path, part):
+    bare = ENTRY.split("archive =")[0].replace('kind = "wheel"', 'kind = "library"')
+    asset = load(tmp_path, bare)["tiny"]
+    assert (asset.fetched, asset.bytes, asset.download_bytes, asset.requirement) == (False, 0, 0, "tiny")
+    with pytest.raises(ValueError, match="asset tiny: a library part has nothing to fetch"):
+        load(tmp_path, bare + PARTS[part].replace("HASH", "0" * 64))
+
+
+def test_sizes_of_a_tree_and_of_files_add_up(tmp_path):
+    tree = ENTRY.split("files =")[0] + PARTS["tree"].replace("HASH", "0" * 64)
+    assert load(tmp_path, tree)["tiny"].bytes == 1
+    both = ENTRY.replace(
+        "}]", '}, { name = "b", member = "b", bytes = 41, sha256 = "HASH" }]'.replace("HASH", "1" * 64)
+    )
+    assert load(tmp_path, both)["tiny"].bytes == 42
+
+
+def test_the_table_cannot_be_changed(tmp_path):
+    asset = load(tmp_path, ENTRY)["tiny"]
+    tree = registry.Tree(root="r", pattern="*.jpg", count=1, bytes=1, sha256="0" * 64)
+    for thing in (asset, asset.archive, *asset.files, tree):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            thing.bytes = 2
+
+
+def test_three_near_names_are_enough():
+    assert registry.near("text", dict.fromkeys(["text1", "text2", "text3", "text4"])).count("text") == 3
+    assert registry.near("text", {"text1": 0}) == "did you mean text1?"
+    assert registry.near("xyz", {"a": 0, "b": 0}) == "there are: a, b"
+
+
+def test_the_table_is_read_once():
+    assert all(first is second for first, second in zip(assets.table(), assets.table(), strict=True))
 
 
 def test_tree_pattern_stays_in_its_folder():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import sys
 import time
@@ -142,7 +143,9 @@ def test_progress_ends_at_the_size_of_the_download(wheel, tiny, capsys, factor):
         return given(asset, wheel).download(asset, folder, lambda done: None)
 
     replace(tiny, download=download).fetch(progress=True)
-    assert "100%" in capsys.readouterr().err.split("\r")[-1]
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "100%" in last
+    assert re.search(r"\d+k/\d+kB? ", last), "thousands of bytes are short"
 
 
 def test_progress_never_passes_its_end(tiny_asset, capsys):
@@ -156,7 +159,15 @@ def test_progress_never_passes_its_end(tiny_asset, capsys):
 
 def test_no_progress_unless_asked(wheel, tiny_asset, capsys):
     given(tiny_asset, wheel).fetch()
+    given(replace(tiny_asset, version="2"), wheel).path("tiny")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("ask", [lambda: assets.path("tiny"), assets.fetch], ids=["path", "fetch"])
+def test_a_reader_sees_the_progress_unless_it_is_unwanted(wheel, tiny_asset, capsys, monkeypatch, ask):
+    monkeypatch.setattr(assets, "_default", lambda: given(tiny_asset, wheel))
+    ask()
+    assert "tiny" in capsys.readouterr().err
 
 
 def test_leftovers_make_room_before_a_download(wheel, tiny, leftovers):
@@ -186,6 +197,31 @@ for size in (1000, 2000):
     sources._run([sys.executable, "-c", code], tmp_path / "arrived", tmp_path / "scratch", seen.append)
     assert seen == sorted(seen)
     assert {1000, 3000} <= set(seen)
+    assert len(seen) < 20, "it looks a few times a second, and waits meanwhile"
+
+
+def test_a_file_from_a_downloader_that_failed_is_not_taken(tiny_asset, tmp_path, monkeypatch):
+    code = "import sys; open('half', 'wb').close(); sys.exit(1)"
+    monkeypatch.setattr(sources, "_pip", lambda asset, scratch: [sys.executable, "-c", code])
+    with pytest.raises(assets.AssetUnavailable, match="could not download tiny==1"):
+        sources.download(tiny_asset, tmp_path, lambda done: None)
+    assert (tmp_path / "arrived" / "half").exists()
+
+
+def test_another_npm_is_not_asked_for_altered_content(npm_store, monkeypatch, tmp_path):
+    (tmp_path / "npm").write_text("#!/bin/sh\necho EINTEGRITY\nexit 1\n")
+    (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(sources, "NODE_WHEEL", f"open({str(tmp_path / 'asked')!r}, 'w')")
+    with pytest.raises(assets.AssetCorrupt, match="incomplete or altered"):
+        npm_store.path("tiny")
+    assert not (tmp_path / "asked").exists()
+
+
+def test_the_last_four_lines_of_the_downloader_are_shown(tiny_asset, tmp_path):
+    log = "".join(f"line {number}\n\n" for number in range(1, 7))
+    said = str(sources._failure(tiny_asset, log, tmp_path)).split("pip said:")[1]
+    assert [line.strip() for line in said.strip().splitlines()] == ["line 3", "line 4", "line 5", "line 6"]
 
 
 def test_interrupted_reader_stops_the_downloader(index, tiny, leftovers, monkeypatch):

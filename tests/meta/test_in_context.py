@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import pytest
 import torch
 
@@ -65,6 +66,66 @@ def test_words_of_several_tokens_are_summed(smollm2: models.LanguageModel):
         torch.testing.assert_close(score, wanted, atol=1e-4, rtol=0)
 
 
+def tokens(language: models.LanguageModel, text: str) -> int:
+    return len(language.tokenizer(text)["input_ids"])
+
+
+def test_a_prompt_may_fill_the_context(smollm2: models.LanguageModel, monkeypatch: pytest.MonkeyPatch):
+    """The last token of a word is asked for and never read, so it takes no place."""
+    words, text, before = (" bad", " quite positive"), "\n\nReview: fine", "Review: a joy"
+    assert tokens(smollm2, words[1]) == 2
+    prefix, room = encode_prefix(smollm2, before), tokens(smollm2, before) + tokens(smollm2, text) + 1
+    for past, length in ((prefix, room), (None, room - tokens(smollm2, before))):
+        monkeypatch.setattr(smollm2.net.config, "max_position_embeddings", length)
+        assert score_words(smollm2, [text, "\n"], words=words, prefix=past).isfinite().all()
+        monkeypatch.setattr(smollm2.net.config, "max_position_embeddings", length - 1)
+        with pytest.raises(ValueError, match=rf"the prompt has {length} tokens and the context of .* {length - 1};"):
+            score_words(smollm2, ["\n", text], words=words, prefix=past)
+
+
+def test_a_prefix_may_fill_the_context(smollm2: models.LanguageModel, monkeypatch: pytest.MonkeyPatch):
+    length = tokens(smollm2, "Review: a joy")
+    monkeypatch.setattr(smollm2.net.config, "max_position_embeddings", length)
+    assert encode_prefix(smollm2, "Review: a joy").tokens == length
+    monkeypatch.setattr(smollm2.net.config, "max_position_embeddings", length - 1)
+    with pytest.raises(ValueError, match="fewer or shorter demonstrations"):
+        encode_prefix(smollm2, "Review: a joy")
+
+
+def test_what_a_prefix_holds(smollm2: models.LanguageModel):
+    nothing = encode_prefix(smollm2, "")
+    assert (nothing.tokens, nothing.cache) == (0, ())
+    found = encode_prefix(smollm2, "Review: a joy")
+    assert len(found.cache) == smollm2.net.config.num_hidden_layers
+    for keys, values in found.cache:
+        assert keys.shape == values.shape
+        assert keys.shape[:3] == (1, smollm2.net.config.num_key_value_heads, found.tokens)
+        assert not keys.requires_grad
+
+
+def test_words_that_differ_in_their_last_token_share_a_pass(smollm2: models.LanguageModel):
+    """And one text at a time is as good as several: padding has no say."""
+    passes = []
+    watch = smollm2.net.base_model.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        found = {}
+        for words, texts_at_once, wanted in (
+            ((" bad", " good"), 3, 1),
+            ((" bad", " good"), 2, 2),
+            ((" bad", " good"), 1, 3),
+            ((" bad", " quite positive", " quite negative"), 3, 2),
+        ):
+            passes.clear()
+            found[len(words), texts_at_once] = score_words(smollm2, QUESTIONS, words=words, batch_size=texts_at_once)
+            assert len(passes) == wanted
+    finally:
+        watch.remove()
+    torch.testing.assert_close(found[2, 1], found[2, 3], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[2, 2], found[2, 3], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[3, 3][:, 0], found[2, 3][:, 0], atol=1e-4, rtol=0)
+    assert not found[2, 3].requires_grad
+
+
 def test_calibration_divides_by_what_the_prompt_says_anyway():
     scores = torch.tensor([[0.6, 0.4], [0.9, 0.1]]).log()
     reference = torch.tensor([[0.7, 0.3], [0.9, 0.1]]).log()  # 0.8 and 0.2 in the mean
@@ -77,6 +138,50 @@ def test_calibration_divides_by_what_the_prompt_says_anyway():
 def test_an_even_reference_changes_no_answer():
     scores = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).log_softmax(dim=1)
     torch.testing.assert_close(calibrate(scores, torch.zeros(2, 3)), scores)
+
+
+def test_a_single_reference_is_enough():
+    scores, reference = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.8, 0.2]]).log()
+    torch.testing.assert_close(calibrate(scores, reference).exp(), torch.tensor([[0.2, 0.8]]))
+
+
+def test_scores_and_reference_must_fit():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        for scores, reference in (((2, 3), (4, 2)), ((2, 3), (2, 2)), ((2,), (4, 2)), ((4, 2), (2,)), ((2, 2), (0, 2))):
+            with pytest.raises(ValueError, match="same classes and at least one row"):
+                calibrate(torch.zeros(scores), torch.zeros(reference))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_separators_and_words_that_are_allowed():
+    dashes = Wording(words=("a", "b", "c"), template="{text} ", separator="\n---\n")
+    assert write_demonstrations([("x", 2), ("y", 0)], wording=dashes) == "x c\n---\ny a"
+    assert Wording(words=("a", "b"), separator=" ").separator == " "
+    with pytest.raises(ValueError, match="begin with a space"):
+        Wording(words=("a", "b"), separator="")
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match="one word for each class"):
+            Wording(words="ab")
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_the_example_whose_class_has_no_word_is_named(label: int):
+    with pytest.raises(ValueError, match=rf"examples\[1\] has class {label}, and there are words for 0 to 1"):
+        write_demonstrations([("x", 1), ("y", label)], wording=WORDING)
+
+
+def test_a_text_that_is_not_in_a_list(smollm2: models.LanguageModel):
+    with pytest.raises(ValueError, match="put a single text into a list"):
+        score_words(smollm2, "fine", words=WORDING.words)
+    with pytest.raises(ValueError, match="put a single text into a list"):
+        classify_in_context(smollm2, EXAMPLES, "fine", wording=WORDING)
+    with pytest.raises(ValueError, match="texts and words that are not empty"):
+        score_words(smollm2, ["fine"], words=("", " good"))
 
 
 def test_bad_arguments(smollm2: models.LanguageModel, monkeypatch: pytest.MonkeyPatch):

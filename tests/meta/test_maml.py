@@ -15,6 +15,7 @@ from tlcourse import models
 from tlcourse.meta import InnerLoop, adapt, inner_step, meta_loss, outputs_by_step
 
 TASKS, WAY, QUERIES = 3, 5, 4
+ORDERS = ({"first_order": False}, {"first_order": True})
 
 
 @pytest.fixture
@@ -215,3 +216,38 @@ def test_bad_settings_are_refused():
         adapt(network(), support[0][0], support[1][0], inner=InnerLoop(0.1, only="heads."))
     with pytest.raises(ValueError, match=r"hold \[3, 3, 2, 2\] tasks"):
         meta_loss(network(), support, (query[0][:2], query[1][:2]), inner=InnerLoop(0.1))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_there_must_be_a_task():
+    (x, y), (u, v) = tasks()
+    with pytest.raises(ValueError, match=r"hold \[0, 0, 0, 0\] tasks; .* one or more"):
+        meta_loss(plain_network(), (x[:0], y[:0]), (u[:0], v[:0]), inner=InnerLoop(0.1))
+
+
+def test_by_default_it_is_one_step_of_all_parameters_with_second_derivatives():
+    (x, y), _ = tasks()
+    model, start = plain_network(), dict(plain_network().named_parameters())
+    gradients = torch.autograd.grad(F.cross_entropy(model(x[0]), y[0]), list(model.parameters()))
+    found = adapt(model, x[0], y[0], inner=InnerLoop(0.3))
+    for (name, before), part in zip(start.items(), gradients, strict=True):
+        torch.testing.assert_close(found[name], before - 0.3 * part)
+    default, second, first = (gradient(plain_network(), InnerLoop(0.3, **s)) for s in ({}, *ORDERS))
+    assert all(torch.equal(a, b) for a, b in zip(default, second, strict=True))
+    assert not all(torch.allclose(a, b) for a, b in zip(default, first, strict=True))
+
+
+def test_running_statistics_that_nobody_writes_are_no_trouble():
+    """In evaluation mode batch norm is a fixed linear map, and tasks cannot meet in it."""
+    model = models.Classifier(models.Conv4(1, 4), WAY).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    pictures, labels = torch.rand(1, WAY, 1, 16, 16), torch.arange(WAY)[None]
+    assert torch.isfinite(meta_loss(model, (pictures, labels), (pictures, labels), inner=InnerLoop(0.1)))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_chunks_of_tasks_change_no_output():
+    (x, y), (u, _) = tasks()
+    whole, chunks = (outputs_by_step(plain_network(), (x, y), u, inner=InnerLoop(0.3), chunk=n) for n in (None, 2))
+    torch.testing.assert_close(whole, chunks)
+    assert not whole.requires_grad

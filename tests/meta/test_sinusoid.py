@@ -43,3 +43,13 @@ def test_numbers_below_one_are_refused():
         sample_sinusoids(0, generator=generator())
     with pytest.raises(ValueError, match="n is 0; give 1 point or more"):
         sample_sinusoids(2, generator=generator()).points(0, generator=generator())
+
+
+def test_a_single_task_with_a_single_point():
+    draw = generator()
+    tasks = sample_sinusoids(1, generator=draw)
+    inputs, values = tasks.points(1, generator=draw)
+    assert (len(tasks), inputs.shape, values.shape) == (1, (1, 1, 1), (1, 1, 1))
+    assert values.item() == pytest.approx(
+        tasks.amplitude.item() * math.sin(inputs.item() - tasks.phase.item()), abs=1e-5
+    )

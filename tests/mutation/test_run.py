@@ -110,3 +110,16 @@ def test_a_fault_is_killed_and_one_that_changes_nothing_survives(project: Path):
     row = json.loads(lines[-1])
     assert row["killed"] == sum(verdict == "killed" for verdict in judged.values()) < row["sampled"]
     assert (project / "tlcourse/toy/sums.py").read_text("utf-8") == SOURCE
+
+
+def test_a_fault_that_breaks_the_import_of_a_conftest_is_killed(project: Path):
+    (project / "tlcourse/toy/sums.py").write_text("FIRST = [1][0]\n", "utf-8")
+    (project / "tests/toy/conftest.py").write_text("import tlcourse.toy.sums\n", "utf-8")
+    (project / "tests/toy/test_sums.py").write_text("def test_nothing():\n    pass\n", "utf-8")
+    command = [sys.executable, str(HERE / "run.py"), "toy", "--root", str(project), "--cold", "--sample", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=100)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    judged = {lines[i + 2].strip()[2:]: line.split()[0] for i, line in enumerate(lines) if "sums.py:" in line}
+    assert judged["FIRST = [1][ 1]"] == "killed"
+    assert judged["FIRST = [ 2][0]"] == "survived"

@@ -103,6 +103,8 @@ class Project:
         finally:
             path.write_text(source, "utf-8")
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if code == pytest.ExitCode.USAGE_ERROR and "while loading conftest" in self._log():
+            return "killed"  # `learn` could load it, so the fault broke the import
         if code in (NOT_OURS, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED) and code != 0:
             raise RuntimeError(f"{mutant}: the tests did not run ({code}):\n{self._log()[-3000:]}")
         return "survived" if code == 0 else "timeout" if code is None else "killed"

@@ -141,6 +141,20 @@ def test_norms_are_learned_too_when_they_are_named(build: Any):
         inject_adapter(build("llama"), "o_proj", size=0)
 
 
+def test_of_a_norm_only_its_own_parameters_are_learned():
+    class NormThenMix(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale, self.mix = nn.Parameter(torch.ones(4)), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mix(self.scale * x)
+
+    model = inject_adapter(nn.Sequential(nn.Linear(4, 4), NormThenMix()), "0", size=1, norms="1")
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert names == {"0.down", "0.down_bias", "0.up", "0.up_bias", "1.scale"}
+
+
 def test_ia3_refuses_a_feedforward_layer_that_is_no_target(build: Any):
     from tlcourse.peft import inject_ia3
 

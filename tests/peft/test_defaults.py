@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from tlcourse import peft
-from tlcourse.peft import LoRALinear, inject_adapter, inject_lora, inject_vera
+from tlcourse.peft import (
+    DoRALinear,
+    LoRALinear,
+    VeRALinear,
+    inject_adapter,
+    inject_dora,
+    inject_lora,
+    inject_qlora,
+    inject_vera,
+)
 from tlcourse.peft.architecture import LLAMA_2_7B
+from tlcourse.peft.vera import Projections
 
 
 def test_every_seed_is_0_by_default():
@@ -41,6 +54,28 @@ def test_layers_after_one_that_stands_in_two_places_get_their_adapters_too():
 def test_the_scale_of_a_layer_is_alpha_over_rank():
     assert LoRALinear(nn.Linear(8, 8), rank=4, alpha=8).scale == 2.0
     assert inject_lora(nn.Sequential(nn.Linear(8, 8)), "0", rank=4, alpha=8)[0].scale == 2.0
+
+
+LOW_RANK: dict[str, Callable[[nn.Linear], Any]] = {
+    "LoRALinear": lambda base: LoRALinear(base, rank=4, alpha=8),
+    "DoRALinear": lambda base: DoRALinear(base, rank=4, alpha=8),
+    "lora": lambda base: inject_lora(nn.Sequential(base), "0", rank=4, alpha=8)[0],
+    "dora": lambda base: inject_dora(nn.Sequential(base), "0", rank=4, alpha=8)[0],
+    "qlora": lambda base: inject_qlora(nn.Sequential(base), "0", rank=4, alpha=8)[0],
+}
+
+
+@pytest.mark.parametrize("kind", LOW_RANK)
+def test_the_plain_scale_and_no_dropout_unless_asked(kind: str):
+    layer = LOW_RANK[kind](nn.Linear(8, 8))
+    assert layer.scale == 2.0, "alpha/rank, and alpha/√rank only with rslora"
+    assert layer.dropout.p == 0.0
+
+
+def test_the_vectors_of_vera_start_at_a_tenth_and_at_zero():
+    layer = VeRALinear(nn.Linear(5, 3), Projections(5, 3, rank=2, seed=0))
+    assert torch.equal(layer.d, torch.full((2,), 0.1))
+    assert torch.equal(layer.b, torch.zeros(3))
 
 
 def test_vera_starts_with_the_papers_tenth():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tlcourse.peft import (
     inject_vera,
     quantize_linears,
     remove,
+    shelf,
     switch,
 )
 
@@ -96,6 +98,50 @@ def test_a_pattern_that_matches_nothing_says_what_comes_near(case: str, build: A
     assert dict(model.named_modules()) == before
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert adapters(model) == ()
+
+
+def stack(names: str) -> nn.Module:
+    return nn.ModuleDict({name: nn.Linear(1, 1) for name in names.split()})
+
+
+HINTS = {
+    "eight layers of a block": ("block", {"block": stack("a b c d e f g h i j")}, "are: a, b, c, d, e, f, g, h$"),
+    "five ends of names": ("proj", {"b": stack("proj1 proj2 proj3 proj4 proj5 proj6")}, "near it: (proj., ){4}proj.$"),
+    "three names": ("layer.9.x", {f"layer_{i}": stack("xx") for i in range(4)}, "it: (layer_..xx, ){2}layer_..xx$"),
+    "twelve ends": ("zzz", {"b": stack("a b c d e f g h i j k l m n")}, "in: a, b, c, d, e, f, g, h, i, j, k, l$"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HINTS)
+def test_hints_stay_short(case: str):
+    pattern, parts, message = HINTS[case]
+    with pytest.raises(ValueError, match=message):
+        find(nn.ModuleDict(parts), pattern)
+
+
+def test_what_only_looks_like_a_linear_layer_is_none():
+    model = nn.ModuleDict({"two": nn.Bilinear(2, 2, 2), "one": nn.Linear(2, 2)})
+    assert hasattr(model["two"], "out_features")
+    assert found(model, "*") == ["one"]
+
+
+def test_a_place_is_itself_and_does_not_change(build: Any):
+    model = build("llama")
+    first, second = (find(model, "lm_head")[0] for _ in range(2))
+    assert first.original is second.original
+    assert first != second
+    with pytest.raises(FrozenInstanceError):
+        first.path = "other"  # type: ignore[misc]
+
+
+def test_adapters_and_shelves_are_themselves_and_recipes_do_not_change():
+    recipe = Recipe("own", {})
+    assert recipe == Recipe("own", {})
+    assert shelf.Adapter(recipe, {}) != shelf.Adapter(recipe, {})
+    assert shelf.shelf(nn.Linear(1, 1)) != shelf.shelf(nn.Linear(1, 1)), "those of two models without adapters"
+    for thing, name in ((recipe, "method"), (shelf.Adapter(recipe, {}), "recipe")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(thing, name, None)
 
 
 @pytest.mark.parametrize("method", EVERY_METHOD)

@@ -186,3 +186,68 @@ def test_short_names_do_not_reach_layers_that_another_adapter_hides(build: Any, 
         for number, name in enumerate(("first", "second")):
             settings = json.loads((save_adapter(model, tmp_path, name=name) / "adapter_config.json").read_text())
             assert settings["target_modules"] == [f"model.layers.{number}.self_attn.q_proj"]
+
+
+@pytest.mark.parametrize("method", ["lora", "rslora", "dora", "vera", "ia3", "prompt", "prefix"])
+def test_settings_are_those_that_peft_writes(method: str, build: Any, tmp_path: Path):
+    targets = TARGETS["llama"]
+    theirs = {
+        **THEIRS,
+        "rslora": lambda t, k: peft.LoraConfig(
+            r=3, lora_alpha=5, lora_dropout=0.1, use_rslora=True, target_modules=t, task_type=k
+        ),
+    }
+    config = quietly(lambda: theirs[method](targets, "CAUSAL_LM"))
+    quietly(lambda: peft.get_peft_model(build("llama"), config).save_pretrained(tmp_path / "theirs"))
+    save_adapter(OURS[method](build("llama"), targets), tmp_path / "ours")
+    texts = [(tmp_path / side / "adapter_config.json").read_text() for side in ("ours", "theirs")]
+    assert [text[:5] for text in texts] == ['{\n  "'] * 2, "a line for each setting, moved in by two spaces"
+    ours, expected = (json.loads(text) for text in texts)
+    for names in ("target_modules", "feedforward_modules"):
+        assert sorted(ours.pop(names, None) or []) == sorted(expected.get(names) or [])
+    assert len(ours) > 4
+    expected["task_type"] = expected["task_type"] or "CAUSAL_LM"
+    assert ours == {name: expected[name] for name in ours}
+
+
+def test_saving_makes_folders_and_saves_again(build: Any, tmp_path: Path):
+    model = inject_lora(build("llama"), "q_proj", rank=1, alpha=1)
+    for _ in range(2):
+        save_adapter(model, tmp_path / "one" / "two")
+    assert active(load_adapter(build("llama"), tmp_path / "one" / "two")) == "default"
+
+
+def test_a_layer_that_shares_its_name_with_another_kind_is_named_in_full(tmp_path: Path):
+    """peft looks at every module, and refuses one that is not linear."""
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Sequential(nn.Linear(3, 3), nn.ReLU()), nn.ReLU(), nn.Sequential(nn.ReLU(), nn.Linear(3, 3))
+        )
+
+    model = inject_lora(network(), "0.0", rank=1, alpha=1)
+    model[0][0].B.data += 1
+    save_adapter(model, tmp_path)
+    theirs = peft.PeftModel.from_pretrained(network(), tmp_path)
+    torch.testing.assert_close(theirs(torch.ones(1, 3)), model(torch.ones(1, 3)))
+
+
+def test_what_peft_leaves_out_of_a_file_has_its_default(build: Any, batch: Any, stir: Any, tmp_path: Path):
+    model = inject_lora(build("llama"), ("q_proj", "v_proj"), rank=2, alpha=4)
+    stir(model)
+    file = save_adapter(model, tmp_path) / "adapter_config.json"
+    config = json.loads(file.read_text())
+    for name in ("lora_dropout", "use_rslora", "use_dora", "target_modules"):
+        del config[name]
+    file.write_text(json.dumps(config))
+    again = load_adapter(build("llama"), tmp_path)
+    assert again.model.layers[0].self_attn.q_proj.dropout.p == 0.0
+    assert torch.equal(outputs(again, batch), outputs(model, batch))
+
+
+@pytest.mark.parametrize("inject", [inject_prompt, inject_prefix])
+def test_one_virtual_token_in_a_file(inject: Any, build: Any, batch: Any, tmp_path: Path):
+    model = inject(build("llama"), 1)
+    again = load_adapter(build("llama"), save_adapter(model, tmp_path))
+    assert torch.equal(outputs(again, batch), outputs(model, batch))

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlcourse.peft import (
     active,
     adapters,
+    find,
     inject_dora,
     inject_ia3,
     inject_lora,
     inject_prefix,
     inject_prompt,
     inject_vera,
+    io,
     load_adapter,
     quantize_linears,
     save_adapter,
@@ -176,3 +178,72 @@ def test_a_prompt_for_other_widths_or_more_layers(build: Any, batch: Any, tmp_pa
 def test_a_name_that_is_taken(saved: Path, build: Any, batch: Any):
     model = load_adapter(build("llama"), saved)
     check_untouched(model, batch, lambda: load_adapter(model, saved), "has an adapter 'default'", ValueError)
+
+
+PROMPTS: dict[str, dict[str, Tensor]] = {
+    "none": {},
+    "one more": {"prompt_embeddings": torch.zeros(2, 32), "other": torch.zeros(2, 32)},
+    "a vector": {"prompt_embeddings": torch.zeros(32)},
+    "a cube": {"prompt_embeddings": torch.zeros(2, 32, 1)},
+    "no tokens": {"prompt_embeddings": torch.zeros(0, 32)},
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_a_prompt_of_another_form(case: str, build: Any, batch: Any, tmp_path: Path):
+    save_adapter(inject_prompt(build("llama"), 2), tmp_path)
+    save_file(PROMPTS[case], tmp_path / "adapter_model.safetensors")
+    model = build("llama")
+    message = r"expected 'prompt_embeddings' of shape \(tokens, width\) and no more"
+    check_untouched(model, batch, lambda: load_adapter(model, tmp_path), message, ValueError)
+
+
+def test_tensors_under_another_root_or_of_whole_numbers(saved: Path, build: Any, batch: Any):
+    weights = saved / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    model = build("llama")
+    save_file(tensors | {name.replace("base_model.model.", "other."): tensors[name].clone()}, weights)
+    message = "holds 'other.model.layers.0.self_attn.q_proj.lora_A.weight', which no lora adapter here has"
+    check_untouched(model, batch, lambda: load_adapter(model, saved), message, ValueError)
+    save_file(tensors | {name: tensors[name].int()}, weights)
+    message = r"q_proj.A is \(2, 32\) in the file and \(2, 32\) for this model"
+    check_untouched(model, batch, lambda: load_adapter(model, saved), message, ValueError)
+
+
+def marks(*weights: Tensor) -> list[float]:
+    model = nn.ModuleDict({f"{number:02}": nn.Linear(1, 1, bias=False) for number in range(len(weights))})
+    for layer, weight in zip(model.values(), weights, strict=True):
+        layer.weight.data = weight
+    return io._marks(dict.fromkeys(find(model, "*")))
+
+
+def test_eight_marks_of_the_first_sixteen_layers_and_the_first_65536_weights():
+    generator = torch.Generator().manual_seed(0)
+    small = [torch.randn(10, 10, generator=generator) for _ in range(20)]
+    assert len(marks(*small)) == 16 * 8
+    assert marks(*small)[:8] == marks(small[0])
+    weight = torch.randn(1, 70_000, generator=generator)
+    before, after = weight.clone(), weight.clone()
+    before[0, 65535] += 100
+    after[0, 65536] += 100
+    assert marks(after) == marks(weight)
+    assert marks(before)[:7] == marks(weight)[:7]
+    assert marks(before)[7] != marks(weight)[7]
+
+
+def test_marks_are_of_unit_variance_whatever_the_size_of_the_weights():
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(40, 50, generator=generator) for _ in range(16)]
+    found = torch.tensor([marks(*[weight.roll(n) for weight in weights]) for n in range(0, 2000, 250)])
+    assert float(found.square().mean()) == pytest.approx(1, rel=0.15)
+    assert marks(*[1e-4 * weight for weight in weights]) == pytest.approx(found[0].tolist(), abs=1e-3)
+    assert marks(torch.zeros(10, 10)) == [0.0] * 8, "no number of a layer of zeros is NaN"
+
+
+def test_marks_that_are_half_a_deviation_apart_are_of_another_backbone():
+    io._check_marks([0.49, -0.49, 0.49, -0.49], [0.0] * 4)
+    io._check_marks([], [0.0] * 4)  # peft notes none
+    for theirs in ([0.5, -0.5, 0.5, -0.5], [0.0] * 3, [float("nan")] * 4):
+        with pytest.raises(ValueError, match="other weights"):
+            io._check_marks(theirs, [0.0] * 4)

@@ -77,6 +77,21 @@ def test_a_rank_that_no_weight_of_this_shape_has(make: type[LoRALinear], rank: i
         make(linear(9, 5), rank=rank, alpha=1)
 
 
+@pytest.mark.parametrize("make", [LoRALinear, DoRALinear])
+@pytest.mark.parametrize("rank", [1, 5])
+def test_the_smallest_and_the_largest_rank(make: type[LoRALinear], rank: int):
+    assert make(linear(9, 5), rank=rank, alpha=1).A.shape == (rank, 9)
+    assert make(linear(5, 9), rank=rank, alpha=1).B.shape == (9, rank)
+
+
+def test_vera_with_one_row_keeps_only_its_vectors():
+    model = inject_vera(nn.Sequential(linear(4, 6)), "0", rank=1)
+    assert {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if ".base." not in name} == {
+        "0.b": (6,),
+        "0.d": (1,),
+    }, "the random matrices can be drawn again"
+
+
 def test_one_layer_too_small_leaves_all_as_they_were(build: Any):
     model = build("llama")
     before = list(model.modules())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from tlcourse.peft import (
     count_parameters,
     inject_lora,
     inject_qlora,
+    memory,
     peak_bytes,
     predict_memory,
     quantize,
@@ -174,6 +175,95 @@ def test_published_sizes():
     assert minilm.parameters == 33_360_000 - 384 * 384 - 384, "33.36 million with the pooler"
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """Two blocks so small that every tensor can be counted on paper; the counts are in bytes of one token."""
+
+    sizes: Architecture
+    arguments: dict[str, Any]
+    expected: Memory
+
+
+GROUPED = Architecture("llama", 2, 12, 3, 1, 20, 50)  # keys and values of width 4
+ENCODER = Architecture("bert", 2, 12, 3, 3, 20, 50, positions=9)
+# A block of GROUPED has 3·144 − 2·96 … in short: q and o 144 each, k and v 48 each, three of 240; 1104 weights.
+# With two tables of 600 and five norms of 12: 3468. A block of ENCODER has 4·144 + 2·240 = 1056 weights, 80 biases and
+# 48 numbers in its norms; with 59 embeddings and their norm: 3100.
+COUNTED = {
+    # Norms 2·(48 + 4 + 48), attention 48 + 48 + 16 + 16 + 12, network 3·80, inputs 48 + 48 + 80: 756. Last norm and
+    # head: 52 + 96. On its way back: 12 + 2·20 numbers a token, and the gradient of the head, 600.
+    "llama": ByHand(
+        GROUPED,
+        {"batch": 2, "length": 5},
+        Memory(13872, 13872, 27744, 15120 + 1480 + 2000, 2000, 41616 + 18600 + 4000, 41616 + 15120 + 4480,
+               41616 + 13872 + 4800),
+    ),
+    # Norms 2·52, attention 24 + 24 + 24 + 24 + 12 and 8 of mask, network 3·40, LoRA 2·4, inputs 24: 372; less the first
+    # norm, 52. Only the last token has logits: 3·200. On its way back: 12 + 3·20 numbers.
+    "llama, lora in 16 bits with a mask": ByHand(
+        GROUPED,
+        {"batch": 3, "length": 4, "method": "lora", "targets": ("q_proj", "v_proj"), "rank": 2, "padded": True,
+         "dtype": torch.bfloat16, "scored": 1},
+        Memory(2 * (3468 + 160), 320, 1280, 8928 - 624 + 624 + 600, 600, 8536 + 9528 + 1200, 8536 + 8304 + 1728,
+               8536 + 320 + 160),
+    ),
+    # 2208 weights in four bits take 1104 bytes, 34.5 for the scales and 0.54 for theirs. Norms 2·52, attention 140,
+    # network 240, LoRA 7·4, inputs 176: 688, of which 48 are kept. On its way back: 12 + 2·20 numbers and two copies of
+    # a weight, 8·240.
+    "llama, qlora with checkpoints": ByHand(
+        GROUPED,
+        {"batch": 1, "length": 3, "method": "qlora", "rank": 1, "checkpointing": True},
+        Memory(1139 + 4 * (1260 + 352), 1408, 2816, 288 + 156 + 600, 600, 10403 + 1044 + 1200,
+               10403 + 288 + 1920 + 624 + 1920, 10403 + 1408 + 160),
+    ),
+    # Norms 2·56, attention 4·48 + 12, network 80, inputs 48 + 48 + 80: 572. The norm of the embeddings: 56.
+    "bert": ByHand(
+        ENCODER,
+        {"batch": 2, "length": 5},
+        Memory(12400, 12400, 24800, 11440 + 560, 0, 37200 + 12000, 37200 + 11440 + 1280, 37200 + 12400 + 4800),
+    ),
+    # Norms 2·32, attention 4·24 + 12, network 40, LoRA 6, input 40: 258. On its way back: 12 + 2·20 numbers.
+    "bert, lora in 16 bits": ByHand(
+        ENCODER,
+        {"batch": 1, "length": 2, "method": "lora", "targets": ["output.dense"], "rank": 3, "dtype": torch.float16,
+         "state_bytes": 2},
+        Memory(2 * (3100 + 192), 384, 768, 1032, 0, 7352 + 1032, 7352 + 1032 + 208, 7352 + 384 + 240),
+    ),
+    # The least of everything. Norms 112, attention 204, network 80, LoRA 4, input 48: 448, of which 48 are kept.
+    "bert, lora with checkpoints": ByHand(
+        ENCODER,
+        {"batch": 1, "length": 1, "method": "lora", "targets": ["query"], "rank": 1, "checkpointing": True},
+        Memory(4 * (3100 + 48), 192, 384, 96 + 56, 0, 12976 + 152, 12976 + 96 + 400 + 208, 12976 + 192 + 160),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_every_byte_of_a_small_network_counted_by_hand(case: str):
+    counted = COUNTED[case]
+    found = predict_memory(counted.sizes, **counted.arguments)
+    assert found == counted.expected
+    assert found.peak == max(found.at_loss, found.at_block, found.at_update)
+
+
+def test_what_is_predicted_when_nothing_is_said():
+    """Full training in 32 bits without a mask; LoRA on all linear layers with rank 8."""
+    assert predict_memory(GROUPED, batch=2, length=5) == predict_memory(
+        GROUPED, batch=2, length=5, method="full", dtype=torch.float32, checkpointing=False, padded=False, scored=5,
+        state_bytes=4,
+    )  # fmt: skip
+    every = 144 + 48 + 48 + 144 + 3 * 240
+    assert GROUPED.block_parameters == 2 * every
+    assert predict_memory(GROUPED, batch=1, length=1, method="lora").gradients == 4 * 2 * 8 * (24 + 16 + 16 + 24 + 96)
+
+
+def test_sizes_and_predictions_cannot_be_changed():
+    run = memory.Run(GROUPED, "full", (), 1, 4, 1, 1, False)
+    for thing, name in ((GROUPED, "layers"), (predict_memory(GROUPED, batch=1, length=1), "weights"), (run, "batch")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(thing, name, 1)
+
+
 def test_what_everybody_knows_about_large_models():
     full = predict_memory(LLAMA_2_7B, batch=1, length=512, dtype=torch.bfloat16)
     assert full.weights == 2 * LLAMA_2_7B.parameters
@@ -209,6 +299,8 @@ def test_bytes_of_a_quantised_weight_are_those_of_the_quantiser():
 
 BAD = {
     "batch": ({"batch": 0, "length": 5}, "each must be 1 or more"),
+    "length": ({"batch": 1, "length": 0}, "each must be 1 or more"),
+    "rank": ({"batch": 1, "length": 5, "method": "lora", "rank": 0}, "each must be 1 or more"),
     "method": ({"batch": 1, "length": 5, "method": "dora"}, f"choose one of {', '.join(METHODS)}"),
     "targets": ({"batch": 1, "length": 5, "method": "lora", "targets": ["query"]}, "linear layers of a block: q_proj"),
     "none": ({"batch": 1, "length": 5, "method": "lora", "targets": []}, "linear layers of a block: q_proj"),
@@ -227,6 +319,21 @@ def test_architectures_that_are_not_known():
         architecture_of(GPT2Config())
     with pytest.raises(ValueError, match="8 heads of 16 are not as wide as the layers, 64"):
         architecture_of(LlamaConfig(hidden_size=64, num_attention_heads=8, head_dim=16))
+    with pytest.raises(ValueError, match="3 heads of 3 are not as wide as the layers, 10"):
+        architecture_of(BertConfig(hidden_size=10, num_attention_heads=3))
+
+
+def test_sizes_are_read_from_a_configuration():
+    sizes = {"vocab_size": 90, "hidden_size": 48, "intermediate_size": 70, "num_hidden_layers": 3}
+    llama = LlamaConfig(**sizes, num_attention_heads=6, num_key_value_heads=3, bos_token_id=0, eos_token_id=1)
+    assert architecture_of(llama) == Architecture("llama", 3, 48, 6, 3, 70, 90, tied=False, positions=0)
+    llama.tie_word_embeddings = True
+    assert architecture_of(llama).tied
+    bert = BertConfig(**sizes, num_attention_heads=4, max_position_embeddings=33, type_vocab_size=2)
+    assert architecture_of(bert) == Architecture("bert", 3, 48, 4, 4, 70, 90, tied=False, positions=35)
+    assert architecture_of(bert).parameters == sum(
+        parameter.numel() for parameter in BertModel(bert, add_pooling_layer=False).parameters()
+    )
 
 
 def test_the_meters_count_tensors_once_and_until_they_are_freed():
@@ -246,6 +353,16 @@ def test_the_meters_count_tensors_once_and_until_they_are_freed():
     assert peak_bytes(lambda: None, model) == own
     x = torch.zeros(5, 10)
     assert saved_bytes(model, lambda: model(x).exp().exp()) == 5 * 10 * 4 * 3
+
+
+def test_the_peak_counts_gradients_states_and_numbers_as_wide_as_they_are():
+    model = nn.Linear(10, 10, bias=False)
+    rule = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 10)).sum().backward()
+    rule.step()
+    states = 400 + 400 + 4  # two numbers a parameter, and the number of the step
+    assert peak_bytes(lambda: None, model, optimizer=rule) == 400 + 400 + states
+    assert peak_bytes(lambda: torch.zeros(30, dtype=torch.float64), model) == 400 + 400 + 240
 
 
 def test_what_was_kept_is_let_go():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tlcourse import models, training
 from tlcourse.peft import count_parameters, inject_prefix, inject_prompt, remove
+from tlcourse.peft.prompt import find_transformer
 
 INJECT = {
     "prompt": lambda m: inject_prompt(m, 4),
@@ -86,6 +87,17 @@ def test_generates_what_it_predicts_with_and_without_a_cache(kind: str, family: 
         text = found.sequences[row : row + 1, padding:]
         logits = model(input_ids=text, attention_mask=torch.ones_like(text)).logits[0, -6:-1]
         torch.testing.assert_close(torch.stack(found.logits)[:, row], logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.past_key_values. is deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", INJECT)
+def test_nothing_is_put_before_a_past_even_of_one_token(kind: str, build: Any, batch: Any):
+    model, ids = build("llama"), batch["input_ids"]
+    expected = model(input_ids=ids).logits[:, 1:]
+    past = model(input_ids=ids[:, :1], use_cache=True).past_key_values
+    INJECT[kind](model)
+    found = model(input_ids=ids[:, 1:], past_key_values=past).logits
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", INJECT)
@@ -167,6 +179,41 @@ def test_a_language_model_takes_them(build: Any):
         torch.testing.assert_close(model.next_logits(["abc"]), expected)
 
 
+@pytest.mark.parametrize("inject", [inject_prompt, inject_prefix])
+def test_one_token_is_enough(inject: Any, build: Any, batch: Any):
+    model = build("llama")
+    bare = model(**batch).logits
+    trained, _ = count_parameters(inject(model, 1))
+    assert trained == (32 if inject is inject_prompt else 2 * 2 * 2 * 8)
+    assert (model(**batch).logits - bare).abs().max() > 1e-3
+
+
+def test_the_network_of_a_prefix_starts_as_pytorch_starts_its_layers(build: Any):
+    network = inject_prefix(build("llama"), 2, hidden=64).model.network
+    assert [tuple(layer.weight.shape) for layer in (network[0], network[2])] == [(64, 16), (64, 64)]
+    for layer, bound in ((network[0], 16**-0.5), (network[2], 64**-0.5)):
+        for values in (layer.weight.detach(), layer.bias.detach()):
+            assert 0.9 * bound < values.abs().max() <= bound
+            assert float(values.std()) == pytest.approx(bound / 3**0.5, rel=0.2), "uniform"
+
+
+def test_a_transformer_as_the_model_itself_is_not_looked_into():
+    class Transformer(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module | None = None) -> None:
+            super().__init__()
+            self.inner = inner
+
+        @property
+        def base_model(self) -> torch.nn.Module:
+            return self
+
+        def get_input_embeddings(self) -> None: ...
+
+    assert find_transformer(torch.nn.Sequential(Transformer(Transformer()))).path == "0"
+    with pytest.raises(ValueError, match="Transformer holds no transformer; hand over a module that has one inside"):
+        find_transformer(Transformer(Transformer()))
+
+
 BAD = {
     "no words": (lambda build: inject_prompt(build("gpt2"), 2, init_ids=torch.tensor([]).long()), "init_ids is empty"),
     "no tokens": (lambda build: inject_prompt(build("gpt2"), 0), "tokens is 0"),
@@ -202,6 +249,12 @@ def test_a_prefix_and_checkpointing_do_not_go_together(build: Any, batch: Any):
     prompted.train()(**batch, use_cache=False).logits.sum().backward()
     torch.testing.assert_close(prompted(**batch, use_cache=False).logits, plain)
     assert prompted.model.prompt.grad.abs().max() > 0
+
+
+def test_a_prefix_before_a_transformer_that_knows_of_no_checkpointing(build: Any, batch: Any):
+    model = inject_prefix(build("llama"), 2).train()
+    del model.model.base.gradient_checkpointing
+    assert model(**batch).logits.requires_grad
 
 
 def test_a_transformer_without_a_past_says_so():

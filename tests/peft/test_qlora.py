@@ -115,6 +115,11 @@ def test_qlora_in_bfloat16(build: Any, batch: Any):
     assert model(**batch).logits.dtype == torch.bfloat16
 
 
+def test_a_file_holds_the_four_bits_and_no_more():
+    assert set(NF4Linear(layer()).state_dict()) == {"codes", "scales", "steps", "mean", "bias"}
+    assert set(NF4Linear(layer(bias=False)).state_dict()) == {"codes", "scales", "steps", "mean"}
+
+
 def test_quantising_is_for_good_and_all_or_nothing(build: Any):
     model = inject_qlora(build("llama"), "q_proj", rank=2, alpha=4)
     remove(model)

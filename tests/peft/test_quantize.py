@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from scipy.stats import norm
 
 from tlcourse import models
 from tlcourse.peft import (
+    Quantized,
     dequantize,
     nf4_codebook,
     quantize,
@@ -115,6 +118,41 @@ def test_the_mean_is_taken_away_first():
     assert steps[0] < 0.5 / 127
     assert codes.min() < -50
     assert codes.max() > 50
+
+
+def test_blocks_are_of_64_and_groups_of_256():
+    """The sizes of the paper (Section 3), where one number more begins another."""
+    for count, blocks in ((1, 1), (64, 1), (65, 2), (128, 2)):
+        assert len(quantize(gaussian(count)).scales) == blocks
+    for count, groups in ((1, 1), (256, 1), (257, 2)):
+        codes, steps, _ = quantize_scales(gaussian(count).abs())
+        assert (len(codes), len(steps)) == (count, groups)
+
+
+def test_one_number_is_its_own_scale():
+    assert dequantize(quantize(torch.tensor([-2.5]))).tolist() == [-2.5]
+
+
+def test_zeros_have_the_code_of_zero():
+    stored = quantize(torch.zeros(2 * BLOCK))
+    assert stored.codes.tolist() == [7 << 4 | 7] * BLOCK
+    assert not dequantize(stored).any()
+
+
+def test_a_scale_is_never_negative():
+    scales = Quantized(
+        torch.zeros(BLOCK, dtype=torch.uint8), torch.tensor([-5, 3], dtype=torch.int8), torch.ones(1), torch.zeros(()),
+        (2 * BLOCK,), torch.float32,
+    )  # fmt: skip
+    assert dequantize_scales(scales).tolist() == [0, 3]
+
+
+def test_what_is_quantised_does_not_change_and_is_itself():
+    stored, again = quantize(gaussian(8)), quantize(gaussian(8))
+    assert stored != again, "comparing tensors would have no single answer"
+    assert stored == stored
+    with pytest.raises(FrozenInstanceError):
+        stored.dtype = torch.float16  # type: ignore[misc]
 
 
 def test_bytes_of_a_number():

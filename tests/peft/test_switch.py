@@ -125,6 +125,12 @@ def test_rows_of_a_mixed_batch_get_what_each_adapter_gives_alone(names: Any, cro
     assert torch.equal(crowd(**batch).logits, alone["bitfit"])
 
 
+def test_a_batch_of_one_row(crowd: Any, alone: Any, batch: Any):
+    with mixed(crowd, ["dora"]):
+        found = crowd(**{key: value[1:2] for key, value in batch.items()}).logits
+    torch.testing.assert_close(found[0], alone["dora"][1], atol=2e-5, rtol=1e-5)
+
+
 def test_gradients_of_a_mixed_batch_reach_each_adapter_from_its_own_rows(crowd: Any, batch: Any):
     def gradient(name: str, rows: list[int]) -> Tensor:
         switch(crowd, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 
 import pytest
@@ -141,6 +142,55 @@ def test_the_adversary_learns_along(moons):
     shift.adapt(small(0), moons(0.0, 0), moons(35.0, 1), penalty=adversary, steps=1)
     for name, tensor in adversary.state_dict().items():
         assert not torch.equal(tensor, before[name]), name
+
+
+def test_the_defaults_are_adam_at_a_thousandth_on_batches_of_64_at_full_weight(moons):
+    source, target = moons(0.0, 0), moons(35.0, 1)
+    seen = []
+
+    def penalty(a, b, strength):
+        seen.append((len(a), len(b), strength))
+        return strength * shift.coral_loss(a, b)
+
+    plain, given = small(0), small(0)
+    shift.adapt(plain, source, target, penalty=penalty, steps=3)
+    assert seen == [(64, 64, pytest.approx(shift.ramp(k / 3))) for k in range(3)]
+    adam = {"optimizer": lambda parameters: torch.optim.Adam(parameters, lr=1e-3)}
+    shift.adapt(given, source, target, penalty=penalty, steps=3, **adam)
+    for one, other in zip(plain.parameters(), given.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_both_domains_are_walked_through_in_orders_of_their_own(moons):
+    """The same rows in both domains, and yet other batches."""
+    rows, batches = moons(0.0, 0), []
+    model = small(0)
+    model.backbone.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0].clone()))
+    shift.adapt(model, rows, rows, penalty=shift.weighted(shift.coral_loss), steps=2, batch_size=100)
+    assert len(batches) == 4
+    assert not torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[2], batches[3])
+
+
+def test_the_seconds_are_those_of_the_training(moons):
+    begun = time.perf_counter()
+    made = shift.adapt(small(0), moons(0.0, 0), moons(35.0, 1), penalty=None, steps=2)
+    assert 0 < made.seconds < time.perf_counter() - begun
+    assert made.penalties == ()
+
+
+def test_one_step_goes_down_the_sum_of_loss_and_penalty(moons):
+    source, target = moons(0.0, 0), moons(35.0, 1)
+    model, expected = small(0), small(0)
+    sgd = {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1), "batch_size": 300}
+    made = shift.adapt(model, source, target, penalty=lambda a, b, _: 3 * shift.coral_loss(a, b), steps=1, **sgd)
+    a, b = expected.backbone(source.features), expected.backbone(target.features)
+    loss = torch.nn.functional.cross_entropy(expected.head(a), source.labels)
+    (loss + 3 * shift.coral_loss(a, b)).backward()
+    assert made.losses[0] == pytest.approx(loss.item(), rel=1e-5)
+    assert made.penalties[0] == pytest.approx(3 * shift.coral_loss(a, b).item(), rel=1e-4)
+    for found, start in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, start - 0.1 * start.grad, atol=1e-5, rtol=1e-4)
 
 
 def test_bad_input(moons, classifier, pictures, unchecked):

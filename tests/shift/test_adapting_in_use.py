@@ -124,6 +124,31 @@ def test_the_course_backbone_can_be_adapted():
     assert len(tent.trained) == 2 * len(shift.test_time.batch_norms(model))
 
 
+def count_batches(model, dataset, **settings) -> list[int]:
+    seen: list[int] = []
+    handle = model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    shift.adapt_batch_norm(model, dataset, **settings)
+    handle.remove()
+    return seen
+
+
+def test_batches_of_statistics_are_of_about_their_size(classifier, pictures):
+    model = classifier()
+    assert count_batches(model, pictures(9), batch_size=4) == [5, 4]
+    assert count_batches(model, pictures(3), batch_size=4) == [3]
+    assert count_batches(model, pictures(511)) == [511]
+    assert count_batches(model, pictures(512)) == [256, 256]
+
+
+def test_statistics_are_put_in_place_without_a_graph(classifier, pictures):
+    model = classifier()
+    shift.adapt_batch_norm(model, pictures(8))
+    norm = model.backbone.norm
+    assert not norm.running_mean.requires_grad
+    assert not norm.running_var.requires_grad
+    assert norm.num_batches_tracked == 1
+
+
 def test_bad_input(trained, pictures, unchecked):
     with pytest.raises(ValueError, match="MLP has no BatchNorm"):
         shift.Tent(models.MLP([2, 2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 
 import pytest
 import torch
@@ -31,6 +32,13 @@ def digits():
 
 
 GROUPS = ((0, 1), (2, 3))
+
+
+class Reader(torch.nn.Module):
+    """A network that takes texts: its batch is a dict."""
+
+    def collate(self, texts):
+        return {"input_ids": torch.zeros(len(texts), 1, dtype=torch.long)}
 
 
 def network(seed: int = 0) -> models.MLP:
@@ -276,6 +284,80 @@ def test_replay_mixes_old_and_new_each_among_its_outputs(digits):
         model(old_x)[:, :2], old_y, reduction="sum"
     )
     assert replay.loss(model, x, y, tasks[1]).item() == pytest.approx(sums.item() / 10, rel=1e-5)
+
+
+def test_a_task_has_its_own_part_of_train_and_of_test(digits):
+    train, test = digits
+    for tasks in (shift.class_incremental(train, test, GROUPS), shift.task_incremental(train, test, GROUPS)):
+        for task, group in zip(tasks, GROUPS, strict=True):
+            for part, whole in ((task.train, train), (task.test, test)):
+                kept = torch.isin(whole.labels, torch.tensor(group))
+                assert torch.equal(part.features, whole.features[kept])
+                assert torch.equal(part.labels, whole.labels[kept])
+
+
+def test_groups_are_two_or_more_and_none_is_empty(digits):
+    for bad in (((0, 1, 2, 3),), ()):
+        with pytest.raises(ValueError, match="give two or more, and each class in one of them"):
+            shift.class_incremental(*digits, bad)
+    with pytest.raises(ValueError, match=r"train has no example of a class of \[\]"):
+        shift.task_incremental(*digits, ((0, 1), ()))
+
+
+def test_an_optimizer_is_new_for_each_task_and_adam_at_a_thousandth_by_default(digits):
+    tasks, made = shift.class_incremental(*digits, GROUPS), []
+
+    def adam(parameters):
+        made.append(torch.optim.Adam(parameters, lr=1e-3))
+        return made[-1]
+
+    plain, given = network(), network()
+    shift.learn_sequence(plain, tasks, shift.Naive(), steps=2)
+    shift.learn_sequence(given, tasks, shift.Naive(), steps=2, optimizer=adam)
+    assert len(made) == 2
+    for one, other in zip(plain.parameters(), given.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_batch_has_32_examples_and_replay_adds_as_many(digits):
+    tasks, seen = shift.class_incremental(*digits, GROUPS), []
+    model = network()
+    model.register_forward_pre_hook(lambda net, inputs: seen.append(len(inputs[0])) if net.training else None)
+    shift.learn_sequence(model, tasks, shift.Replay(), steps=2)
+    assert seen == [32, 32, 64, 64]
+
+
+def test_nothing_is_remembered_with_a_graph(digits):
+    """Whoever measures within a training step must not keep every activation."""
+    tasks, replay, ewc = shift.class_incremental(*digits, GROUPS), shift.Replay(), shift.EWC(examples=4)
+    model = network()
+    for strategy in (replay, ewc):
+        strategy.finish(model, tasks[0])
+    assert len(replay.memory.items) == 200
+    assert not any(inputs.requires_grad for inputs, _, _ in replay.memory.items)
+    assert not any(t.requires_grad for part in ewc.memories[0] for t in part.values())
+
+
+def test_replay_keeps_tensors_only():
+    texts = data.Texts(name="t", texts=("a b", "c d"), labels=torch.tensor([0, 1]), classes=("a", "b"))
+    task = shift.Task("t", texts, texts, (0, 1), (0, 1))
+    with pytest.raises(TypeError, match="replay keeps tensors; for texts give the features of a backbone"):
+        shift.Replay().finish(Reader(), task)
+
+
+def test_ewc_takes_as_many_examples_as_it_is_told(digits, monkeypatch):
+    seen = []
+    module = importlib.import_module("tlcourse.shift.ewc")
+    fisher = module.diagonal_fisher
+    monkeypatch.setattr(
+        module,
+        "diagonal_fisher",
+        lambda model, x, y, *, outputs: seen.append(len(y)) or fisher(model, x, y, outputs=outputs),
+    )
+    tasks = shift.class_incremental(*digits, GROUPS)
+    for ewc in (shift.EWC(), shift.EWC(examples=1)):
+        ewc.finish(network(), tasks[0])
+    assert seen == [min(256, len(tasks[0].train)), 1]
 
 
 # the matrix

@@ -63,6 +63,17 @@ def test_standardise_each_domain(gaussian):
     assert shift.standardise(nearly)[:, 2].abs().max() < 0.01, "rounding noise must stay noise"
 
 
+def test_standardise_by_hand(gaussian):
+    rows = gaussian(7, 3.0, dim=3) * torch.tensor([1.0, 5.0, 0.1])
+    deviation = rows.double().numpy().std(axis=0)
+    typical = np.sqrt((deviation**2).mean())
+    for epsilon in (1e-3, 0.5):
+        expected = (rows.double().numpy() - rows.double().numpy().mean(axis=0)) / (deviation + epsilon * typical)
+        found = shift.standardise(rows, epsilon=epsilon)
+        torch.testing.assert_close(found.double(), torch.from_numpy(expected), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(shift.standardise(rows / 1000), shift.standardise(rows), atol=1e-5, rtol=1e-4)
+
+
 def test_bad_input(unchecked, gaussian):
     with pytest.raises(ValueError, match="source is 4 wide and target 3"):
         shift.coral_loss(gaussian(9), gaussian(9, dim=3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from tlcourse import data, shift
 from tlcourse.data import Images
@@ -111,6 +112,115 @@ def test_grey_pictures_in_colour():
     made = shift.in_colour(grey(0.3))
     assert made.pixels.shape == (4, 3, 32, 32)
     assert (made.pixels == grey(0.3).pixels).all()
+
+
+# Each degree by another description than the code's.
+
+
+@pytest.fixture(scope="module")
+def uneven() -> torch.Tensor:
+    """Two random pictures in colour, 45 high and 56 wide, with values from 0 to 1."""
+    return torch.rand(2, 3, 45, 56, generator=torch.Generator().manual_seed(0))
+
+
+def degrees(kind: str, pixels: torch.Tensor) -> list[torch.Tensor]:
+    """A corruption at degrees 1 to 5, on values from 0 to 1."""
+    return [shift.CORRUPTIONS[kind](pixels, severity, torch.Generator().manual_seed(0)) for severity in range(1, 6)]
+
+
+def test_noise_has_the_spread_of_its_degree(uneven):
+    for made, spread in zip(degrees("noise", uneven), (0.04, 0.08, 0.12, 0.18, 0.26), strict=True):
+        added = (made - uneven) / spread
+        assert added.std() == pytest.approx(1, abs=0.02)  # of 15,120 values, known to 0.006
+        assert added.mean() == pytest.approx(0, abs=0.03)
+
+
+def test_shot_noise_counts_whole_grains(uneven):
+    for made, grains in zip(degrees("shot noise", uneven), (120, 50, 25, 12, 6), strict=True):
+        counts = made * grains
+        torch.testing.assert_close(counts, counts.round(), atol=1e-3, rtol=0)
+        assert counts.round().diff(dim=3).abs().unique()[:2].tolist() == [0, 1], "a step is one grain"
+        assert made.mean() == pytest.approx(float(uneven.mean()), abs=0.01)
+    assert (shift.CORRUPTIONS["shot noise"](uneven - 2, 1, torch.Generator()) == 0).all(), "no light, no grain"
+
+
+@pytest.mark.parametrize("width", [56, 96])
+def test_blur_is_scipys_gaussian_filter(uneven, width: int):
+    pixels = uneven.repeat(1, 1, 1, 2)[..., :width]
+    for made, at_64 in zip(degrees("blur", pixels), (0.5, 0.8, 1.2, 1.8, 2.6), strict=True):
+        sigma = at_64 * width / 64
+        expected = gaussian_filter(pixels.numpy(), sigma=(0, 0, sigma, sigma), mode="nearest", truncate=3.0)
+        torch.testing.assert_close(made, torch.from_numpy(expected), atol=2e-6, rtol=0)
+
+
+def test_brightness_adds_tenths_and_contrast_shrinks_what_differs(uneven):
+    brighter, flatter = degrees("brightness", uneven), degrees("contrast", uneven)
+    mean = torch.stack([picture.mean() for picture in uneven])[:, None, None, None]
+    for i, left in enumerate((0.6, 0.45, 0.3, 0.2, 0.12)):
+        torch.testing.assert_close(brighter[i] - uneven, torch.full_like(uneven, (i + 1) / 10))
+        torch.testing.assert_close(flatter[i] - mean, left * (uneven - mean))
+
+
+def test_pixelate_leaves_so_many_rows_and_columns(uneven):
+    blocks = ((22, 28), (18, 22), (14, 17), (10, 12), (7, 9))  # 45 and 56 times ½, 0.4, 0.3, 0.22 and 0.16
+    for made, (rows, columns) in zip(degrees("pixelate", uneven), blocks, strict=True):
+        assert made[0, 0].unique(dim=0).shape[0] == rows
+        assert made[0, 0].unique(dim=1).shape[1] == columns
+        assert made.mean() == pytest.approx(float(uneven.mean()), abs=0.01)
+    tiny = uneven[:, :, :3, :4]
+    for small in (tiny, tiny.transpose(2, 3)):
+        made = shift.CORRUPTIONS["pixelate"](small, 5, torch.Generator())
+        torch.testing.assert_close(made, small.mean(dim=(2, 3), keepdim=True).expand_as(small))
+
+
+def test_bytes_are_rounded_and_cut_at_both_ends():
+    values = torch.tensor([0, 1, 100, 203, 204, 205, 255], dtype=torch.uint8)
+    row = Images(name="row", pixels=values.reshape(1, 1, 1, 7), labels=torch.tensor([0]), classes=("a",))
+    made = shift.corrupt(row, "brightness", severity=2)  # a fifth of 255 is 51
+    assert made.pixels.flatten().tolist() == [51, 52, 151, 254, 255, 255, 255]
+    black = shift.corrupt(grey(0.0), "noise").pixels
+    assert (black == 0).float().mean() == pytest.approx(0.5, abs=0.03), "half of the noise is below 0"
+    assert black.max() < 200
+
+
+def test_the_degree_is_3_by_default_and_1_to_5(pictures):
+    assert torch.equal(shift.corrupt(pictures, "blur").pixels, shift.corrupt(pictures, "blur", severity=3).pixels)
+    for severity in (0, 6):
+        with pytest.raises(ValueError, match=f"severity is {severity}; give a whole number from 1"):
+            shift.corrupt(pictures, "blur", severity=severity)
+
+
+def scenery(height: int, width: int, n: int = 1) -> Images:
+    pixels = torch.randint(0, 256, (n, 3, height, width), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return Images(name="scenery", pixels=pixels, labels=torch.zeros(n, dtype=torch.long), classes=("s",))
+
+
+def test_patches_come_from_everywhere_in_every_photograph():
+    digits, photographs = grey(0.0, n=200, size=8), scenery(10, 11, n=3)
+    made = shift.blend(digits, photographs).pixels
+    seen = set()
+    for picture in made:
+        [place] = [
+            (i, top, left)
+            for i in range(3)
+            for top in range(3)
+            for left in range(4)
+            if torch.equal(picture, photographs.pixels[i, :, top : top + 8, left : left + 8])
+        ]
+        seen.add(place)
+    assert len(seen) == 3 * 3 * 4
+
+
+def test_a_photograph_as_large_as_a_digit_and_one_that_is_too_small(unchecked):
+    digit = grey(0.2, n=3, size=8)
+    fits = scenery(8, 8)
+    expected = (digit.pixels.int() - fits.pixels.int()).abs()
+    assert torch.equal(shift.blend(digit, fits).pixels.int(), expected)
+    for bad in (scenery(7, 9), scenery(9, 7), grey(0.5, n=1, size=9)):
+        with pytest.raises(ValueError, match="give grey digits, and colour photographs at least as large"):
+            shift.blend(digit, bad)
+    with pytest.raises(ValueError, match="give grey digits"):
+        shift.blend(scenery(8, 8), scenery(9, 9))
 
 
 def test_bad_input(pictures):

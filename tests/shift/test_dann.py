@@ -73,6 +73,15 @@ def test_batches_are_full_and_pass_everything_once_a_round():
     assert len(next(endless(3, 8, torch.Generator()))) == 3
 
 
+def test_a_round_has_full_batches_only():
+    """Of five by threes the second batch would have two, so that a new round begins."""
+    walk = endless(5, 3, torch.Generator().manual_seed(0))
+    assert {len(next(walk)) for _ in range(10)} == {3}
+    orders = [next(endless(6, 6, torch.Generator().manual_seed(seed))).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == list(range(6))
+
+
 def test_bad_input(unchecked, gaussian):
     with pytest.raises(ValueError, match="source is 4 wide and target 3"):
         shift.Adversary(4)(gaussian(5), gaussian(5, dim=3), 1.0)

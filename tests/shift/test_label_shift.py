@@ -89,6 +89,50 @@ def test_moving_the_threshold_is_the_same_decision(world):
     assert shift.moved_threshold(0.3, 0.3) == pytest.approx(0.5)
 
 
+def test_the_confusion_of_three_classes_counts_each_pair():
+    predictions, labels = torch.tensor([0, 2, 1, 1]), torch.tensor([2, 0, 1, 0])
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    for i, j in zip(predictions, labels, strict=True):
+        expected[i, j] += 0.25
+    assert torch.equal(shift.joint_confusion(predictions, labels, n_classes=3), expected)
+
+
+@pytest.mark.parametrize(("diagonal", "fits"), [((0.6, 0.3988, 0.0012), True), ((0.6, 0.3995, 0.0005), False)])
+def test_an_inverse_exists_in_practice_up_to_a_condition_of_a_thousand(diagonal: tuple[float, ...], fits: bool):
+    """A diagonal matrix has its entries as singular values: the last is 1/500 of the first, or 1/1200."""
+    confusion = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    mu = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    if fits:
+        assert shift.bbse(confusion, mu).target.tolist() == pytest.approx(mu.tolist())
+    else:
+        with pytest.raises(ValueError, match="the confusion matrix is singular"):
+            shift.bbse(confusion, mu)
+
+
+def test_em_takes_the_mean_first_and_stops_by_itself(world):
+    p, _ = world(60, 0.3, 2)
+    assert shift.em_priors(p, [0.5, 0.5], most=1).target.tolist() == pytest.approx(p.double().mean(dim=0).tolist())
+    second = shift.correct(p, [0.5, 0.5], p.double().mean(dim=0)).mean(dim=0)
+    assert shift.em_priors(p, [0.5, 0.5], most=2).target.tolist() == pytest.approx(second.tolist())
+    found = shift.em_priors(p, [0.5, 0.5], most=10**9).target
+    torch.testing.assert_close(shift.correct(p, [0.5, 0.5], found).mean(dim=0), found, atol=1e-7, rtol=0)
+    rough = shift.em_priors(p, [0.5, 0.5], tolerance=0.01).target
+    assert 1e-5 < (rough - found).abs().max() < 0.1
+
+
+def test_a_row_that_the_target_cannot_hold_gets_zeros():
+    found = shift.correct(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), [0.5, 0.5], [0.0, 1.0])
+    assert found.tolist() == [[0, 0], [0, 1]]
+
+
+def test_the_threshold_is_where_the_corrected_probability_is_a_half():
+    for before, after in ((0.2, 0.6), (0.7, 0.1), (0.3, 0.9)):
+        cut = shift.moved_threshold(before, after)
+        there = shift.correct(torch.tensor([[1 - cut, cut]]).double(), [1 - before, before], [1 - after, after])
+        assert there[0].tolist() == pytest.approx([0.5, 0.5])
+    assert shift.moved_threshold(0.2, 0.6) == pytest.approx(1 / 7)  # the odds rise from ¼ to 3/2, sixfold
+
+
 def test_bad_input(unchecked):
     useless = torch.full((2, 2), 0.25)
     with pytest.raises(ValueError, match=r"confusion matrix is singular .*use a better one, or merge"):

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tlcourse import shift
+from tlcourse.shift import kernels
+from tlcourse.shift.kernels import gaussian_kernel, squared_distances
 
 SIGMA = math.sqrt(0.5)  # exp(−d²), the kernel of the worked examples
 
@@ -78,6 +80,43 @@ def test_going_down_the_loss_brings_the_domains_together(gaussian):
     before.backward()
     assert y.grad[:, 0].mean() > 0
     assert shift.mmd_loss(x, y.detach() - 100 * y.grad) < before
+
+
+def test_the_linear_estimate_is_the_mean_over_pairs_of_rows():
+    """Three pairs that differ, and a last row that has no partner."""
+    x, y = column(0.0, 0.3, 1.0, 3.0, 2.0, 2.5, 9.0), column(0.5, 0.1, 4.0, 3.5, 2.0, 0.0, 1.0)
+    parts = []
+    for i in (0, 2, 4):
+        pairs = ((x[i], x[i + 1], 1), (y[i], y[i + 1], 1), (x[i], y[i + 1], -1), (x[i + 1], y[i], -1))
+        parts.append(sum(sign * math.exp(-((a - b).item() ** 2) / (2 * 0.8**2)) for a, b, sign in pairs))
+    assert shift.linear_mmd2(x, y, bandwidth=0.8).item() == pytest.approx(sum(parts) / 3, abs=1e-6)
+    by_default = shift.linear_mmd2(x, y, bandwidth=shift.median_bandwidth(torch.cat([x, y])))
+    assert torch.equal(shift.linear_mmd2(x, y), by_default)
+
+
+def test_rounding_makes_no_distance_negative():
+    rows = 1e4 + torch.rand(30, 3, generator=torch.Generator().manual_seed(0))
+    assert squared_distances(rows, rows).min() == 0
+    assert gaussian_kernel(rows, rows, 1.0).max() == 1
+
+
+@pytest.mark.parametrize(("n", "taken"), [(999, 999), (1000, 1000), (1001, 501), (2001, 667)])
+def test_the_median_is_taken_over_a_thousand_rows_at_most(monkeypatch, n: int, taken: int):
+    """Every second row of 1001, every third of 2001."""
+    seen = []
+
+    def spy(x, y):
+        seen.append(len(x))
+        return squared_distances(x, y)
+
+    monkeypatch.setattr(kernels, "squared_distances", spy)
+    shift.median_bandwidth(torch.rand(n, 1, generator=torch.Generator().manual_seed(0)))
+    assert seen == [taken]
+
+
+def test_a_small_bandwidth_is_a_bandwidth(gaussian):
+    rows = gaussian(21)
+    assert shift.median_bandwidth(rows / 1000) == pytest.approx(shift.median_bandwidth(rows) / 1000, rel=1e-4)
 
 
 def test_bad_input(unchecked, gaussian):

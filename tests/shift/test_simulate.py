@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.stats import zscore
 
 from tlcourse import shift
 
@@ -98,6 +99,39 @@ def test_nobody_is_in_both_domains_or_twice_and_the_seed_decides(pool):
         assert len(everyone.unique()) == len(everyone)
         assert torch.equal(made.target, again.target)
         assert not torch.equal(made.target[:500], other.target[:500])
+
+
+def test_the_weights_are_the_formula_on_a_small_pool():
+    """Scores 0.00 to 0.11: only their order and distances count, in standard deviations."""
+    score, labels = torch.arange(12.0) / 100, torch.arange(12) % 2
+    made = shift.covariate_shift(score, labels, strength=0.7)
+    z = torch.from_numpy(zscore(score.double().numpy()))
+    chance = 1 / (1 + torch.exp(-0.7 * z))
+    expected = chance / (1 - chance) * (1 - chance).mean() / chance.mean()
+    torch.testing.assert_close(made.weights, expected[made.source])
+    torch.testing.assert_close(made.target_weights, expected[made.target])
+
+
+def test_halves_have_half_of_each_class():
+    labels = torch.arange(30) % 3
+    for seed in range(5):
+        made = shift.concept_shift(torch.arange(30.0), labels, share=0.0, n_classes=3, seed=seed)
+        assert made.source_labels.bincount().tolist() == made.target_labels.bincount().tolist() == [5, 5, 5]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_rule_that_changes_for_nobody_or_everybody_spares_no_row(seed: int):
+    score, labels = torch.tensor([3.0, 1.0, 2.0, 0.0]), torch.tensor([0, 1, 2, 0])
+    for share, step in ((0.0, 0), (1.0, 1)):
+        made = shift.concept_shift(score, labels, share=share, n_classes=3, seed=seed)
+        assert made.target_labels.tolist() == ((labels[made.target] + step) % 3).tolist()
+        assert made.source_labels.tolist() == labels[made.source].tolist()
+
+
+def test_the_share_with_the_highest_score_changes():
+    labels = torch.zeros(20, dtype=torch.long)
+    made = shift.concept_shift(torch.arange(20.0), labels, share=0.25, n_classes=2)
+    assert made.target_labels.tolist() == (made.target >= 15).long().tolist()
 
 
 def test_bad_input(pool, unchecked):

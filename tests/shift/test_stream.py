@@ -134,6 +134,59 @@ def test_page_hinkley_hears_rises_only_and_starts_anew():
     assert [i for i, v in enumerate(falling) if detector.update(-v)] == rising
 
 
+def test_the_window_is_looked_at_once_it_holds_more_than_its_grace():
+    """Any sensible cut is due at once here: five zeros, then thousands."""
+    jump = [0.0] * 5 + [1000.0] * 10
+    for grace in (6, 10):
+        adwin = shift.Adwin(delta=0.9, clock=1, least=1, grace=grace)
+        assert alarms(adwin, jump)[0] == grace, "item number grace + 1"
+    assert alarms(shift.Adwin(delta=0.9, clock=4, least=1, grace=6), jump)[0] == 7, "every fourth item only"
+
+
+def test_two_means_differ_from_the_papers_cut_on():
+    """Eq. 3.1 with δ′ = δ / ln n; of either part `least` − 1 items do not count, as in river."""
+    adwin, n, variance = shift.Adwin(delta=0.1, least=5), 40, 0.3
+    adwin.window = Bucket(n, 20.0, n * variance)
+    for n_old in (5, 12, 35):
+        n_new = n - n_old
+        share = 1 / (n_old - 4) + 1 / (n_new - 4)
+        log = math.log(2 / (0.1 / math.log(n)))
+        cut = math.sqrt(2 * share * variance * log) + 2 / 3 * share * log
+        for sign in (-1, 1):
+            for factor, expected in ((0.999999, False), (1.000001, True)):
+                mean = 0.5 + sign * factor * cut
+                assert adwin._differ(Bucket(n_old, 0.5 * n_old, 0.0), n_new, mean * n_new) is expected
+    for n_old in (4, 36):
+        assert not adwin._differ(Bucket(n_old, 0.0, 0.0), n - n_old, 1e9), "a part is too short"
+
+
+def test_nothing_has_risen_while_nothing_has_changed():
+    adwin = shift.Adwin()
+    assert not adwin.rose
+    assert not any(adwin.update(0.3) for _ in range(100))
+    assert not adwin.rose
+    assert shift.PageHinkley().rose, "it alarms at rises only"
+
+
+def test_page_hinkleys_sum_by_hand():
+    """Above the running mean by 0, 3 and −1, less 0.5 for each item, and half of what was before is forgotten."""
+    detector = shift.PageHinkley(delta=0.5, forget=0.5)
+    sums = []
+    for value in (2.0, 8.0, 3.5):
+        detector.update(value)
+        sums.append(detector.sum)
+    assert sums == pytest.approx([-0.5, -0.25 + 3 - 0.5, 1.125 - 1 - 0.5])
+    assert detector.lowest == pytest.approx(-0.5)
+    assert (detector.count, detector.mean) == (3, pytest.approx(4.5))
+
+
+def test_page_hinkley_must_climb_above_its_threshold():
+    """0, 0, 0, 12: the mean becomes 3 and the sum 9."""
+    plain = {"delta": 0.0, "forget": 1.0, "least": 1}
+    assert alarms(shift.PageHinkley(threshold=9.0, **plain), [0.0, 0.0, 0.0, 12.0]) == []
+    assert alarms(shift.PageHinkley(threshold=8.99, **plain), [0.0, 0.0, 0.0, 12.0]) == [3]
+
+
 # prequential
 
 
@@ -244,6 +297,21 @@ def test_a_detector_pays_when_the_rule_turns_round(gaussian):
     assert 820 < aware.alarms[0] < 940
     assert aware.accuracy > still.accuracy + 0.02
     assert aware.right[:800].equal(still.right[:800])
+
+
+def test_the_detector_hears_of_the_new_model_from_its_first_item_on():
+    """The alarm comes at item 4; item 5 is the first that the new model predicts, and its label comes at item 8."""
+    model, detector = Script([1] * 5 + [0, 1, 0, 0, 0, 0, 0]), Alarm(at=2)
+    found = shift.prequential(model, torch.arange(12), torch.zeros(12, dtype=torch.long), delay=3, detector=detector)
+    assert found.alarms == (4,)
+    assert detector.told == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]
+
+
+def test_a_label_comes_with_its_item_by_default():
+    model = Script([0, 1, 0])
+    shift.prequential(model, torch.arange(3), torch.tensor([0, 1, 1]))
+    assert model.learned == [(0, 0, 0), (1, 1, 1), (2, 2, 1)]
+    assert shift.OnlineLogistic(1, 2).lr == 0.1
 
 
 def test_bad_input(unchecked):

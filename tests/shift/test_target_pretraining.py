@@ -102,6 +102,74 @@ def test_texts_are_cut(tiny):
     assert seen == [(2, 10)]
 
 
+def test_the_steps_are_those_of_adamw_with_warmup(tiny):
+    """The same by hand: decay 0.01, gradients of norm 1 at most, and rates that rise for a tenth of the steps."""
+    texts, steps = TEXTS * 9, 3
+    found, expected = copy.deepcopy(tiny), copy.deepcopy(tiny)
+    heads = [shift.MaskedTokenHead(net.net.get_input_embeddings()) for net in (found, expected)]
+    losses = shift.pretrain_on_texts(found, texts, steps=steps, head=heads[0], seed=5)
+    own = [heads[1].map.weight, heads[1].map.bias, heads[1].norm.weight, heads[1].norm.bias, heads[1].bias]
+    body = list(expected.parameters())
+    rule = torch.optim.AdamW([{"params": body}, {"params": own}], weight_decay=0.01)
+    generator = torch.Generator().manual_seed(5)
+    order = torch.randperm(36, generator=generator)[:32]
+    expected.train()
+    by_hand = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)  # for dropout
+        for step, factor in enumerate((1 / 2, 1.0, 1 / 2)):  # one step up, then down over the two that are left
+            if step:
+                order = torch.randperm(36, generator=generator)[:32]
+            for group, rate in zip(rule.param_groups, (5e-5, 1e-3), strict=True):
+                group["lr"] = factor * rate
+            batch = expected.collate([texts[i] for i in order.tolist()])
+            batch["input_ids"], wanted = shift.hide(batch["input_ids"], tiny.tokenizer, rate=0.15, generator=generator)
+            loss = shift.masked_token_loss(expected, heads[1], batch, wanted)
+            rule.zero_grad()
+            loss.backward()
+            norm = torch.cat([p.grad.flatten() for p in (*body, *own) if p.grad is not None]).norm()
+            for parameter in (*body, *own):
+                if parameter.grad is not None:
+                    parameter.grad /= max(1.0, float(norm))
+            rule.step()
+            by_hand.append(loss.item())
+    assert losses == pytest.approx(by_hand, rel=1e-5)
+    for one, other in zip((*found.parameters(), *heads[0].parameters()), (*body, *heads[1].parameters()), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-4)
+
+
+def test_a_batch_has_32_texts_of_48_tokens_and_one_text_is_enough(tiny):
+    seen = []
+    backbone = copy.deepcopy(tiny)
+    backbone.net.register_forward_pre_hook(lambda _, a, k: seen.append(k["input_ids"].shape), with_kwargs=True)
+    shift.pretrain_on_texts(backbone, ["word " * 60] * 40, steps=1)
+    shift.pretrain_on_texts(backbone, ["one text"], steps=1)
+    assert seen == [(32, 48), (1, 4)]
+
+
+def test_progress_is_shown_when_asked(tiny, capsys):
+    backbone = copy.deepcopy(tiny)
+    shift.pretrain_on_texts(backbone, TEXTS, steps=1)
+    assert capsys.readouterr().err == ""
+    shift.pretrain_on_texts(backbone, TEXTS, steps=1, progress=True)
+    assert "1/1" in capsys.readouterr().err
+
+
+def test_what_is_not_asked_is_what_pytorch_ignores(tiny):
+    ids = tiny.collate(TEXTS)["input_ids"]
+    _, wanted = shift.hide(ids, tiny.tokenizer, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(wanted.numel(), len(tiny.tokenizer), generator=torch.Generator().manual_seed(0))
+    asked = wanted.flatten() != NOT_ASKED
+    expected = torch.nn.functional.cross_entropy(logits[asked], wanted.flatten()[asked])
+    torch.testing.assert_close(torch.nn.functional.cross_entropy(logits, wanted.flatten()), expected)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.5, 1.5, math.nan])
+def test_a_rate_is_between_0_and_1(tiny, rate: float):
+    with pytest.raises(ValueError, match="rate is"):
+        shift.hide(torch.tensor([[1000]]), tiny.tokenizer, rate=rate, generator=torch.Generator())
+
+
 def test_bad_input(tiny, unchecked):
     with pytest.raises(ValueError, match="steps is 0"):
         shift.pretrain_on_texts(tiny, TEXTS, steps=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tlcourse import shift
+from tlcourse import shift, training
 from tlcourse.shift.kernels import gaussian_kernel
 from tlcourse.shift.two_sample import permuted_mmd2
 
@@ -106,6 +106,48 @@ def test_the_seed_decides_and_the_global_state_stays(gaussian):
         assert test(x, y, seed=1) == test(x, y, seed=1)
         assert len({test(x, y, seed=seed).p_value for seed in range(6)}) > 1
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_p_values_of_permutations_with_ties():
+    """All rows alike: every assignment is as large as the true one, and so the p-value is 1."""
+    same = torch.zeros(6, 2)
+    assert shift.mmd_test(same, same, permutations=19, bandwidth=1.0).p_value == 1
+    # 2 against 2 far away: of the six ways to take two rows, the true one and its mirror image are the largest
+    apart = torch.tensor([[0.0], [0.1], [9.0], [9.1]])
+    found = shift.mmd_test(apart[:2], apart[2:], permutations=600, bandwidth=1.0)
+    assert found.p_value == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_the_classifier_learns_one_half_and_ranks_the_other(gaussian, monkeypatch):
+    fits, ranked = [], []
+
+    class Spy:
+        def __init__(self, rows, labels, *, l2):
+            fits.append((rows, labels))
+            self.probe = training_probe(rows, labels, l2=l2)
+
+        def scores(self, rows):
+            ranked.append(rows)
+            return self.probe.scores(rows)
+
+    training_probe = training.probe
+    monkeypatch.setattr(training, "probe", Spy)
+    x, y = gaussian(15, dim=1).double(), gaussian(10, 0.5, seed=1, dim=1).double()
+    found = shift.classifier_test(x, y)
+    [(rows, labels)] = fits
+    assert labels.tolist() == [0] * 7 + [1] * 5
+    new_y, new_x = ranked
+    assert torch.equal(torch.cat([rows[:7], new_x]).sort(dim=0).values, x.sort(dim=0).values)
+    assert torch.equal(torch.cat([rows[7:], new_y]).sort(dim=0).values, y.sort(dim=0).values)
+    auc = (new_y > new_x.T).double().mean().item()  # one column, and a slope that is above 0 here
+    assert rows[7:].mean() > rows[:7].mean()
+    assert found.statistic == pytest.approx(auc)
+
+
+def test_corrected_p_values_end_at_1():
+    for correction in (shift.bonferroni, shift.holm):
+        assert correction(torch.tensor([0.9, 0.6, 1.0])).tolist() == [1, 1, 1]
+        assert correction(torch.tensor([0.4])).tolist() == pytest.approx([0.4])
 
 
 def test_bad_input(unchecked, gaussian):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+
+import numpy as np
 import pytest
 import torch
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint, brentq, minimize
 
 from tlcourse import shift, training
 from tlcourse.shift.kernels import gaussian_kernel
+from tlcourse.shift.kmm import _project
 
 
 def test_a_known_gaussian_ratio_is_recovered(gaussian):
@@ -129,6 +133,88 @@ def test_weighting_wins_under_covariate_shift_and_measures_the_target(gaussian):
         found = shift.weighted_accuracy(guesses, y[made.source], made.weights)
         assert found == pytest.approx(truth, abs=0.04)
         assert probe.accuracy(x[made.source], y[made.source]) != pytest.approx(truth, abs=0.04)
+
+
+def test_kmm_takes_nesterovs_steps_with_the_rate_of_the_largest_eigenvalue(gaussian):
+    """A few steps by another route: NumPy's eigenvalues, and Brent's method for the projection."""
+    source, target = gaussian(12, dim=2), gaussian(9, 1.0, seed=1, dim=2)
+    x, y, n = source.double(), target.double(), 12
+    kernel = gaussian_kernel(x, x, 1.0).numpy() + 0.01 * np.eye(n)
+    kappa = gaussian_kernel(x, y, 1.0).sum(dim=1).numpy() * n / 9
+    slack = 1 - 1 / n**0.5
+
+    def nearest(beta):
+        mean = beta.clip(0, 2).mean()
+        if abs(mean - 1) <= slack:
+            return beta.clip(0, 2)
+        wanted = 1 + slack * np.sign(mean - 1)
+        return (beta + brentq(lambda move: (beta + move).clip(0, 2).mean() - wanted, -99, 99)).clip(0, 2)
+
+    beta = ahead = np.ones(n)
+    for step in range(6):
+        before = beta
+        beta = nearest(ahead - (kernel @ ahead - kappa) / np.linalg.eigvalsh(kernel).max())
+        ahead = beta + step / (step + 3) * (beta - before)
+        found = shift.kmm(source, target, largest=2.0, bandwidth=1.0, ridge=0.01, steps=step + 1)
+        assert found.tolist() == pytest.approx(beta.tolist(), abs=1e-6)
+
+
+def test_kmm_stops_when_nothing_moves_any_more(gaussian):
+    source = gaussian(10, dim=2)
+    found = shift.kmm(source, source, ridge=1.0, steps=10**9)
+    torch.testing.assert_close(found, shift.kmm(source, source, ridge=1.0, steps=3000), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("offset", [-6.0, -2.0, 0.0, 2.0, 6.0])
+def test_the_projection_of_kmm_is_the_nearest_point(offset: float):
+    start = offset + 2 * torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = _project(start, 3.0, 0.25)
+    best = minimize(
+        lambda beta: ((beta - start.numpy()) ** 2).sum(),
+        x0=[1.0] * 9,
+        bounds=[(0, 3)] * 9,
+        constraints=LinearConstraint([[1 / 9] * 9], 0.75, 1.25),
+        method="SLSQP",
+        options={"ftol": 1e-14},
+    )
+    assert found.tolist() == pytest.approx(best.x.tolist(), abs=1e-5)
+    assert -1e-12 <= found.min() <= found.max() <= 3 + 1e-12
+    assert 0.75 - 1e-12 <= found.mean() <= 1.25 + 1e-12
+
+
+def test_each_row_is_judged_by_a_classifier_that_has_not_seen_it(gaussian, monkeypatch):
+    source, target, fits = gaussian(23), gaussian(12, seed=1), []
+
+    def spy(x, y, *, l2):
+        fits.append((x, y))
+        return shift.density_ratio(x, y, l2=l2)
+
+    monkeypatch.setattr(importlib.import_module("tlcourse.shift.density_ratio"), "density_ratio", spy)
+    found = shift.out_of_fold_ratio(source, target, folds=4)
+    assert sorted(len(x) for x, _ in fits) == [17, 17, 17, 18]  # 23 rows without a quarter of them
+    assert [len(y) for _, y in fits] == [9] * 4
+    rows = source.double()
+    left_out = torch.stack([~torch.isin(rows[:, 0], x[:, 0]) for x, _ in fits])
+    assert (left_out.sum(dim=0) == 1).all(), "each row is left out once"
+    for (x, y), out in zip(fits, left_out, strict=True):
+        torch.testing.assert_close(found[out], shift.density_ratio(x, y)(rows[out]))
+
+
+def test_rows_of_a_small_weight_still_count(gaussian):
+    """Only those of weight 0 are left out."""
+    x = gaussian(40)
+    y = (x[:, 0] + gaussian(40, seed=1)[:, 0] > 0).long()
+    weights = torch.tensor([0.01, 0.5, 1.5, 2.0]).repeat(10)
+    mean_one = (weights / weights.mean()).double()
+    expected = training.probe(x, y, l2=1.0, weights=mean_one)
+    torch.testing.assert_close(shift.weighted_probe(x, y, weights).scores(x), expected.scores(x), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="weights are 0 for every row of class 0"):
+        shift.weighted_probe(x, y, y.double())
+
+
+def test_weighted_accuracy_by_hand():
+    guesses, truths = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+    assert shift.weighted_accuracy(guesses, truths, torch.tensor([1.0, 5.0, 2.0])) == pytest.approx(3 / 8)
 
 
 def test_bad_input(unchecked, gaussian):

@@ -39,7 +39,11 @@ def small_changes(
     draw = (2 * torch.rand(4, len(pictures), generator=generator) - 1).to(pictures.device)
     angle, scale = math.radians(degrees) * draw[0], 1 + zoom * draw[1]
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    rows = torch.stack([cos, -sin, 2 * shift * draw[2]], dim=1), torch.stack([sin, cos, 2 * shift * draw[3]], dim=1)
+    tall = pictures.shape[-2] / pictures.shape[-1]  # the grid counts in halves of either side
+    rows = (
+        torch.stack([cos, -tall * sin, 2 * shift * draw[2]], dim=1),
+        torch.stack([sin / tall, cos, 2 * shift * draw[3]], dim=1),
+    )
     grid = F.affine_grid(torch.stack(rows, dim=1), list(pictures.shape), align_corners=False)
     values = pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures
     return F.grid_sample(values, grid, align_corners=False)

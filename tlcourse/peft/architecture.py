@@ -92,8 +92,9 @@ def architecture_of(config: Any) -> Architecture:
         known = ", ".join(name for kinds in FAMILIES.values() for name in kinds)
         raise ValueError(f"model type {kind!r} is not one of {known}; build an Architecture from its sizes instead")
     heads = int(config.num_attention_heads)
-    if (getattr(config, "head_dim", None) or config.hidden_size // heads) * heads != config.hidden_size:
-        raise ValueError(f"{heads} heads of {config.head_dim} are not as wide as the layers, {config.hidden_size}")
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if head_dim * heads != config.hidden_size:
+        raise ValueError(f"{heads} heads of {head_dim} are not as wide as the layers, {config.hidden_size}")
     bert = family == "bert"
     return Architecture(
         family=family,

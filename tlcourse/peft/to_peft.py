@@ -137,9 +137,9 @@ def short_names(model: nn.Module, places: Sequence[Place]) -> list[str]:
     modules = dict(model.named_modules())
     adapted = {name for name, module in modules.items() if isinstance(module, AdapterLayer) and is_linear(module.base)}
     inside = tuple(f"{name}." for name in adapted)
-    linear = adapted | {name for name, module in modules.items() if is_linear(module) and not name.startswith(inside)}
+    seen = {name for name in modules if not name.startswith(inside)}  # peft refuses any other layer with such a name
     for parts in (1, 2):
         ends = sorted({".".join(path.split(".")[-parts:]) for path in paths})
-        if {name for name in linear for end in ends if name == end or name.endswith(f".{end}")} == paths:
+        if {name for name in seen for end in ends if name == end or name.endswith(f".{end}")} == paths:
             return ends
     return sorted(paths)
