@@ -26,6 +26,7 @@ from tlcourse.checks.base import CheckFailed
 
 Wrong = Mapping[str, list[tuple[str, object, str]]]
 FEWEST = 2
+UNSEEN = {"nbval-skip", "raises-exception"}
 
 
 def load(file: Path) -> ModuleType:
@@ -115,14 +116,22 @@ def called_checks(code: str) -> list[str]:
     ]
 
 
-def solution_problems(names: tuple[str, ...], outcomes: Mapping[str, list[BaseException | None]]) -> list[str]:
-    """Every check is called by the solution, and every cell of the solution runs."""
-    problems = [f"{name}: no cell of the solution calls this check" for name in names if name not in outcomes]
-    for name, results in outcomes.items():
-        if name and name not in names:
-            problems.append(f"{name}: the solution calls a check that does not exist")
-        problems += [f"{name or 'a cell'}: fails on the solution: {error!r}" for error in results if error is not None]
-    return problems
+def solution_problems(names: tuple[str, ...], solution: Path) -> list[str]:
+    """Every check is called by a cell of the solution, where nbval, which runs the solutions, sees it fail."""
+    problems, called = [], set()
+    for cell in nbformat.read(solution, as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        for name in called_checks(TransformerManager().transform_cell(cell.source)):
+            called.add(name)
+            if name not in names:
+                problems.append(f"{name}: the solution calls a check that does not exist")
+            problems += [f"{name}: nobody sees it fail in a cell with the tag {tag}" for tag in _tags(cell) & UNSEEN]
+    return [f"{name}: no cell of the solution calls this check" for name in names if name not in called] + problems
+
+
+def _tags(cell: nbformat.NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
 
 
 def stub_problems(names: tuple[str, ...], outcomes: Mapping[str, list[BaseException | None]]) -> list[str]:

@@ -105,35 +105,43 @@ def write(course: Path, solution: str, *, check: str = "check.doubles(double)") 
     generate.build(course)
 
 
-def outcomes(course: Path, folder: str) -> dict[str, list[BaseException | None]]:
-    return harness.run_checks(course / folder / "97_double.ipynb")
+def solution(course: Path) -> Path:
+    return course / "solutions" / "97_double.ipynb"
+
+
+def outcomes(course: Path) -> dict[str, list[BaseException | None]]:
+    """What comes of the checks of the untouched exercise."""
+    return harness.run_checks(course / "exercises" / "97_double.ipynb")
 
 
 def test_solution_and_stub_of_a_good_exercise_have_no_problem(course: Path) -> None:
-    assert harness.solution_problems(("doubles",), outcomes(course, "solutions")) == []
-    assert harness.stub_problems(("doubles",), outcomes(course, "exercises")) == []
+    assert harness.solution_problems(("doubles",), solution(course)) == []
+    assert harness.stub_problems(("doubles",), outcomes(course)) == []
 
 
-def test_a_wrong_solution_is_seen(course: Path) -> None:
-    write(course, SOLUTION.replace("2 * x", "x + 2"))
-    (problem,) = harness.solution_problems(("doubles",), outcomes(course, "solutions"))
-    assert problem.startswith("doubles: fails on the solution")
+@pytest.mark.parametrize("tag", ["nbval-skip", "raises-exception"])
+def test_a_check_where_nobody_would_see_it_fail_is_seen(course: Path, tag: str) -> None:
+    notebook = nbformat.read(solution(course), as_version=4)
+    notebook.cells[2].metadata["tags"] = [tag, "points-1"]
+    nbformat.write(notebook, solution(course))
+    (problem,) = harness.solution_problems(("doubles",), solution(course))
+    assert problem == f"doubles: nobody sees it fail in a cell with the tag {tag}"
 
 
 def test_a_check_that_is_never_called_or_unknown_is_seen(course: Path) -> None:
     write(course, SOLUTION, check="check.doubled(double)")
-    problems = harness.solution_problems(("doubles",), outcomes(course, "solutions"))
-    assert problems[0] == "doubles: no cell of the solution calls this check"
-    assert problems[1] == "doubled: the solution calls a check that does not exist"
-    assert "fails on the solution" in problems[2]
+    assert harness.solution_problems(("doubles",), solution(course)) == [
+        "doubles: no cell of the solution calls this check",
+        "doubled: the solution calls a check that does not exist",
+    ]
 
 
 def test_a_stub_that_passes_or_crashes_is_seen(course: Path) -> None:
     write(course, "def double(x):\n    return 2 * x\n### BEGIN SOLUTION\n### END SOLUTION")
-    assert "None" in harness.stub_problems(("doubles",), outcomes(course, "exercises"))[0]
+    assert "None" in harness.stub_problems(("doubles",), outcomes(course))[0]
     write(course, "### BEGIN SOLUTION\ndef double(x):\n    return 2 * x\n### END SOLUTION")
-    problems = harness.stub_problems(("doubles",), outcomes(course, "exercises"))
+    problems = harness.stub_problems(("doubles",), outcomes(course))
     assert "NameError" in problems[0], problems
     write(course, SOLUTION + "\nundefined")
-    problems = harness.stub_problems(("doubles",), outcomes(course, "exercises"))
+    problems = harness.stub_problems(("doubles",), outcomes(course))
     assert any("a cell of the exercise raises NameError" in problem for problem in problems)

@@ -193,10 +193,20 @@ def classroom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
-def nbgrader(course: Path, *arguments: str) -> None:
+EACH = """import shlex, sys
+from nbgrader.apps import NbGraderApp
+from traitlets.config import Application
+for line in sys.argv[1:]:
+    NbGraderApp.launch_instance(shlex.split(line))
+    Application.instance().clear_instance()
+"""
+
+
+def nbgrader(course: Path, *commands: str) -> None:
+    """nbgrader's commands as it reads them from a terminal, one after the other in one process: it is slow to start."""
     scripts = sysconfig.get_path("scripts")
     environment = {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
-    command = [sys.executable, "-m", "nbgrader", *arguments]
+    command = [sys.executable, "-c", EACH, *commands]
     done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -246,16 +256,18 @@ def real(answers: Path) -> dict[str, dict[str, str | None]]:
 @pytest.fixture(scope="module")
 def marks(classroom: Path) -> dict[tuple[str, str], float]:
     """Points by assignment and student, as exported by nbgrader."""
-    for assignment in ("90_short", "91_real"):
-        nbgrader(classroom, "generate_assignment", assignment)
+    nbgrader(classroom, "generate_assignment 90_short", "generate_assignment 91_real")
     for student, cells in SHORT.items():
         hand_in(classroom, student, "90_short", cells)
     for student, cells in real(by_number(REAL)).items():
         hand_in(classroom, student, "91_real", cells)
-    nbgrader(classroom, "autograde", "90_short", "--Execute.timeout=5")
-    nbgrader(classroom, "autograde", "91_real")
-    nbgrader(classroom, "generate_feedback", "90_short")
-    nbgrader(classroom, "export", "--to", "grades.csv")
+    nbgrader(
+        classroom,
+        "autograde 90_short --Execute.timeout=5",
+        "autograde 91_real",
+        "generate_feedback 90_short",
+        "export --to grades.csv",
+    )
     with (classroom / "grades.csv").open(encoding="utf-8") as table:
         return {(row["assignment"], row["student_id"]): float(row["raw_score"] or 0) for row in csv.DictReader(table)}
 
@@ -295,4 +307,4 @@ def test_nbgrader_takes_the_list_of_students(classroom: Path, tmp_path: Path) ->
     course.mkdir()
     for name in (release.CONFIG, release.STUDENTS):
         shutil.copy(classroom / name, course)
-    nbgrader(course, "db", "student", "import", release.STUDENTS)
+    nbgrader(course, f"db student import {release.STUDENTS}")
