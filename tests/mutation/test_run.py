@@ -97,17 +97,22 @@ def test_wilsons_interval():
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
-def test_a_fault_is_killed_and_one_that_changes_nothing_survives(project: Path):
+def judge(project: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """The verdict on every mutant, by the line that it makes, and the row of the table."""
     command = [sys.executable, str(HERE / "run.py"), "toy", "--root", str(project), "--cold", "--sample", "100"]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=100)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     judged = {lines[i + 2].strip()[2:]: line.split()[0] for i, line in enumerate(lines) if "sums.py:" in line}
+    return judged, json.loads(lines[-1])
+
+
+def test_a_fault_is_killed_and_one_that_changes_nothing_survives(project: Path):
+    judged, row = judge(project)
     assert judged["result = result - value"] == "killed"
     assert judged["for value in []:"] == "killed"
     assert judged["return abs(result) if result > 0 else abs(result)"] == "survived"
     assert judged["return abs(result) if not result >= 0 else abs(result)"] == "survived"
-    row = json.loads(lines[-1])
     assert row["killed"] == sum(verdict == "killed" for verdict in judged.values()) < row["sampled"]
     assert (project / "tlcourse/toy/sums.py").read_text("utf-8") == SOURCE
 
@@ -116,10 +121,6 @@ def test_a_fault_that_breaks_the_import_of_a_conftest_is_killed(project: Path):
     (project / "tlcourse/toy/sums.py").write_text("FIRST = [1][0]\n", "utf-8")
     (project / "tests/toy/conftest.py").write_text("import tlcourse.toy.sums\n", "utf-8")
     (project / "tests/toy/test_sums.py").write_text("def test_nothing():\n    pass\n", "utf-8")
-    command = [sys.executable, str(HERE / "run.py"), "toy", "--root", str(project), "--cold", "--sample", "100"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=100)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    judged = {lines[i + 2].strip()[2:]: line.split()[0] for i, line in enumerate(lines) if "sums.py:" in line}
+    judged, _ = judge(project)
     assert judged["FIRST = [1][ 1]"] == "killed"
     assert judged["FIRST = [ 2][0]"] == "survived"

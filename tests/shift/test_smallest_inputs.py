@@ -140,16 +140,6 @@ LIMITS: dict[str, tuple[Callable[[Any], Any], list[Any], list[Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_the_last_value_that_is_allowed_and_the_first_that_is_not(name: str, unchecked):
-    call, allowed, refused, message = LIMITS[name]
-    for value in allowed:
-        call(value)
-    for value in refused:
-        with pytest.raises(ValueError, match=message):
-            call(value)
-
-
 SHAPES: dict[str, tuple[Callable[[Tensor], Any], list[Tensor], list[Tensor], str]] = {
     "domain": (
         lambda v: domain(v, "rows"),
@@ -234,9 +224,9 @@ SHAPES: dict[str, tuple[Callable[[Tensor], Any], list[Tensor], list[Tensor], str
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_smallest_tensor_and_those_that_do_not_fit(name: str, unchecked):
-    call, allowed, refused, message = SHAPES[name]
+@pytest.mark.parametrize("name", [*LIMITS, *SHAPES])
+def test_the_last_that_is_allowed_and_the_first_that_is_not(name: str, unchecked):
+    call, allowed, refused, message = (LIMITS | SHAPES)[name]
     for value in allowed:
         call(value)
     for value in refused:
