@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
+import jaxtyping
+import pytest
 from hypothesis import settings
 
 _scratch = tempfile.TemporaryDirectory(prefix="tlcourse-test-")  # removed when the process ends
@@ -20,3 +23,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Machines are noisy: an example may take its time, and a run must be repeatable.
 settings.register_profile("tlcourse", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("tlcourse")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the checks of annotations that only tests have: our own errors must do."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import ClassVar
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tlcourse import models
 from tlcourse.data import Images
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Without the checks of annotations that only tests have: our own errors must do."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class Toy(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -99,16 +98,13 @@ def test_a_draw_written_as_loops(labels):
     assert found.query_labels.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2, 2]] * 20
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_labels_must_fit_the_items():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        for labels in (LABELS[:24], LABELS[:, None], LABELS.float()):
-            with pytest.raises(ValueError, match="for 25 items; give one class number for each item"):
-                meta.sample_episodes(
-                    torch.arange(25), labels, tasks=1, n_way=2, k_shot=1, n_query=1, generator=torch.Generator()
-                )
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    for labels in (LABELS[:24], LABELS[:, None], LABELS.float()):
+        with pytest.raises(ValueError, match="for 25 items; give one class number for each item"):
+            meta.sample_episodes(
+                torch.arange(25), labels, tasks=1, n_way=2, k_shot=1, n_query=1, generator=torch.Generator()
+            )
 
 
 def test_held_out_classes_and_families():

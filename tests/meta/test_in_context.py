@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jaxtyping
 import pytest
 import torch
 
@@ -145,28 +144,22 @@ def test_a_single_reference_is_enough():
     torch.testing.assert_close(calibrate(scores, reference).exp(), torch.tensor([[0.2, 0.8]]))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_scores_and_reference_must_fit():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        for scores, reference in (((2, 3), (4, 2)), ((2, 3), (2, 2)), ((2,), (4, 2)), ((4, 2), (2,)), ((2, 2), (0, 2))):
-            with pytest.raises(ValueError, match="same classes and at least one row"):
-                calibrate(torch.zeros(scores), torch.zeros(reference))
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    for scores, reference in (((2, 3), (4, 2)), ((2, 3), (2, 2)), ((2,), (4, 2)), ((4, 2), (2,)), ((2, 2), (0, 2))):
+        with pytest.raises(ValueError, match="same classes and at least one row"):
+            calibrate(torch.zeros(scores), torch.zeros(reference))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_separators_and_words_that_are_allowed():
     dashes = Wording(words=("a", "b", "c"), template="{text} ", separator="\n---\n")
     assert write_demonstrations([("x", 2), ("y", 0)], wording=dashes) == "x c\n---\ny a"
     assert Wording(words=("a", "b"), separator=" ").separator == " "
     with pytest.raises(ValueError, match="begin with a space"):
         Wording(words=("a", "b"), separator="")
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        with pytest.raises(ValueError, match="one word for each class"):
-            Wording(words="ab")
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(ValueError, match="one word for each class"):
+        Wording(words="ab")
 
 
 @pytest.mark.parametrize("label", [-1, 2])

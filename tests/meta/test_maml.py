@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,14 +13,6 @@ from tlcourse.meta import InnerLoop, adapt, inner_step, meta_loss, outputs_by_st
 
 TASKS, WAY, QUERIES = 3, 5, 4
 ORDERS = ({"first_order": False}, {"first_order": True})
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Without the checks of annotations that only tests have: our own errors must do."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def network() -> nn.Module:

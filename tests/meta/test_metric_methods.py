@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import easyfsl.methods
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -338,30 +337,27 @@ def test_conv4_is_the_one_of_the_models_for_any_leading_dimensions():
     assert maps(torch.zeros(3, 4, 2, 28, 28, dtype=torch.uint8)).shape == (3, 4, 8, 7, 7)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        support, labels = torch.randn(1, 3, 2), torch.tensor([[0, 0, 2]])
-        with pytest.raises(ValueError, match="no support example for class 1 of 3"):
-            meta.prototypes(support, labels, 3)
-        with pytest.raises(ValueError, match="expected 0 to 1"):
-            meta.prototypes(support, labels, 2)
-        with pytest.raises(ValueError, match="run from -1 to 1; expected 0 to 1"):
-            meta.prototypes(support, labels.clamp(max=1).sub(torch.tensor([[1, 0, 0]])), 2)
-        two = torch.tensor([[0, 1, 2, 3], [3, 3, 0, 0]])
-        with pytest.raises(ValueError, match="labels of episode 1 have no support example for class 1 of 4"):
-            meta.prototypes(torch.randn(2, 4, 3), two, 4)
-        with pytest.raises(ValueError, match=r"expected \(…, 1, h, w\)"):
-            meta.Conv4()(torch.zeros(2, 3, 28, 28))
-        with pytest.raises(ValueError, match="poolings"):
-            meta.ConvMaps(poolings=5)
-        with pytest.raises(ValueError, match=r"sharpness is 0\.0"):
-            meta.MatchingNetwork(nn.Identity(), sharpness=0.0)
-        with pytest.raises(ValueError, match="steps is 0"):
-            meta.FullContext(4, steps=0)
-        with pytest.raises(ValueError, match="pool less"):
-            meta.RelationNetwork(nn.Identity(), meta.RelationModule(3))(episodes(3, 3, 3))
-        with pytest.raises(NotImplementedError, match="what a method defines"):
-            meta.Comparison(nn.Identity())(episodes(3))
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    support, labels = torch.randn(1, 3, 2), torch.tensor([[0, 0, 2]])
+    with pytest.raises(ValueError, match="no support example for class 1 of 3"):
+        meta.prototypes(support, labels, 3)
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        meta.prototypes(support, labels, 2)
+    with pytest.raises(ValueError, match="run from -1 to 1; expected 0 to 1"):
+        meta.prototypes(support, labels.clamp(max=1).sub(torch.tensor([[1, 0, 0]])), 2)
+    two = torch.tensor([[0, 1, 2, 3], [3, 3, 0, 0]])
+    with pytest.raises(ValueError, match="labels of episode 1 have no support example for class 1 of 4"):
+        meta.prototypes(torch.randn(2, 4, 3), two, 4)
+    with pytest.raises(ValueError, match=r"expected \(…, 1, h, w\)"):
+        meta.Conv4()(torch.zeros(2, 3, 28, 28))
+    with pytest.raises(ValueError, match="poolings"):
+        meta.ConvMaps(poolings=5)
+    with pytest.raises(ValueError, match=r"sharpness is 0\.0"):
+        meta.MatchingNetwork(nn.Identity(), sharpness=0.0)
+    with pytest.raises(ValueError, match="steps is 0"):
+        meta.FullContext(4, steps=0)
+    with pytest.raises(ValueError, match="pool less"):
+        meta.RelationNetwork(nn.Identity(), meta.RelationModule(3))(episodes(3, 3, 3))
+    with pytest.raises(NotImplementedError, match="what a method defines"):
+        meta.Comparison(nn.Identity())(episodes(3))

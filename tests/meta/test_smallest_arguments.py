@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -73,19 +72,16 @@ def test_relation_layers_are_those_of_the_figure():
     assert tuple(RelationModule(3, hidden=2).score[0].weight.shape) == (2, 3)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_relations_of_maps_from_4x4():
     module = RelationModule(2).eval()
     maps = torch.rand(1, 3, 2, 4, 4)
     assert module(maps, maps).shape == (1, 3, 3)
     assert module.second(module.first(torch.rand(1, 2, 4, 4))).shape == (1, 2, 1, 1)  # halved twice
     assert module.second(module.first(torch.rand(1, 2, 9, 12))).shape == (1, 2, 2, 3)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        for low in (maps[..., :3, :], maps[..., :3]):
-            with pytest.raises(ValueError, match="expected 4x4 or more"):
-                module(low, low)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    for low in (maps[..., :3, :], maps[..., :3]):
+        with pytest.raises(ValueError, match="expected 4x4 or more"):
+            module(low, low)
 
 
 @pytest.mark.parametrize(
