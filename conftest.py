@@ -19,6 +19,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import forked_kernels
+
+    forked_kernels.install()
 
 # Machines are noisy: an example may take its time, and a run must be repeatable.
 settings.register_profile("tlcourse", deadline=None, derandomize=True, max_examples=30)

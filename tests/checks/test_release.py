@@ -16,6 +16,7 @@ import types
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import forked_kernels
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -194,8 +195,10 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 
 
 EACH = """import shlex, sys
+import forked_kernels
 from nbgrader.apps import NbGraderApp
 from traitlets.config import Application
+forked_kernels.install()
 for line in sys.argv[1:]:
     NbGraderApp.launch_instance(shlex.split(line))
     Application.instance().clear_instance()
@@ -205,7 +208,11 @@ for line in sys.argv[1:]:
 def nbgrader(course: Path, *commands: str) -> None:
     """nbgrader's commands as it reads them from a terminal, one after the other in one process: it is slow to start."""
     scripts = sysconfig.get_path("scripts")
-    environment = {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")]),
+        "PYTHONPATH": str(Path(forked_kernels.__file__).parent),
+    }
     command = [sys.executable, "-c", EACH, *commands]
     done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
