@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +157,7 @@ def _check_none_fits(answer: Answer) -> None:
         found = answer(copy.deepcopy(table), **budget)
     except ValueError as error:
         said = str(error)
-        own = bool(said) and "empty" not in said
+        own = bool(said) and not re.search("empty sequence|argument is empty", said)
         why = "This is Python's own complaint about an empty list. Say to the reader that no method fits the budgets."
         expect(own, tried=tried, got=f"ValueError: {said or 'no message'}", misconception=why)
         return

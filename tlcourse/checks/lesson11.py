@@ -72,7 +72,7 @@ def exposure(answer: Answer) -> None:
     """log₂ of the number of secrets, less log₂ of the rank of the true one, in bits"""
     size = int(torch.randint(200, 900, ()))
     losses = torch.rand(size) * 10 + 5
-    rank = int(torch.randint(3, size // 4, ()))
+    rank = next(r for r in torch.randint(3, size // 4, (9,)).tolist() if r * r != size)  # else log₂ rank would be right
     index = int(losses.argsort()[rank - 1])
     tried = f"exposure(losses, {index}) for {size} secrets, the true one of rank {rank}"
     value = float(answer(losses.clone(), index))
@@ -165,7 +165,9 @@ def model_card(card: str) -> None:
     for name in SECTIONS:
         body = bodies[name.lower()]
         template = re.search(
-            r"\b(todo|tbd|lorem|more information needed)\b|\.\.\.|…|\[[^\]]*[a-z][^\]]*\](?!\()", body, re.IGNORECASE
+            r"\b(todo|tbd|lorem|more information needed)\b|\.\.\.|…|\[[^\]\d]*[a-z][^\]\d]*\](?!\()",
+            body,
+            re.IGNORECASE,
         )
         reason = "There is still a placeholder. If you do not know it, write that it was not measured."
         expect(template is None, tried=f"reading '{name}'", got=body[:60], misconception=reason)
@@ -192,11 +194,20 @@ def model_card(card: str) -> None:
     limits = re.search(r"\b(not|never|no|without|outside|only)\b", bodies["intended use"], re.IGNORECASE)
     reason = "Say also what the model is not for: a stranger will try it."
     expect(limits, tried="reading 'Intended use'", got=bodies["intended use"][:60], misconception=reason)
-    promise = re.search(
-        r"\b(bias[- ]free|free of bias|unbiased|no bias|perfectly safe|completely safe)\b", card, re.IGNORECASE
-    )
+    promises = [found for sentence in re.split(r"[.!?]\s|\n", card) if (found := _promise(sentence))]
     reason = "No test shows that. Say which tests were made, and what they cannot see."
-    expect(promise is None, tried=tried, got=promise[0] if promise else "", misconception=reason)
+    expect(not promises, tried=tried, got=", ".join(promises), misconception=reason)
+
+
+def _promise(sentence: str) -> str:
+    """What a sentence promises that no test can show; empty where it promises nothing, or denies it."""
+    found = re.search(
+        r"\b(bias[- ]free|free of bias|unbiased|no bias|perfectly safe|completely safe)\b", sentence, re.IGNORECASE
+    )
+    denied = found and re.search(
+        r"\b(not|never|nobody|no one|nothing|cannot)\b|n't\b", sentence[: found.start()], re.IGNORECASE
+    )
+    return found[0] if found and not denied else ""
 
 
 def _sections(card: str) -> dict[str, str]:

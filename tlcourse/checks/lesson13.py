@@ -104,7 +104,7 @@ def adapt_norm(answer: Answer) -> None:
 def honest_and_peeked(answer: Answer) -> None:
     """accuracy of the weight that needs no label, and of the one that labels would choose"""
     accuracy = torch.tensor([[0.50, 0.54], [0.70, 0.62], [0.61, 0.63]]) + 0.05 * torch.rand(())
-    seen = torch.tensor([[0.2, 0.9], [0.3, 0.5], [0.6, 0.7]])  # the mean chooses weight 2, the single highest weight 0
+    seen = torch.tensor([[1.2, 1.9], [1.3, 1.5], [1.6, 1.7]])  # the mean chooses weight 2, the single highest weight 0
     tried = "honest_and_peeked(seen, accuracy) for 3 weights and 2 seeds"
     found = answer(seen, accuracy)
     pair = isinstance(found, tuple) and len(found) == 2

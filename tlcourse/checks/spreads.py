@@ -121,7 +121,7 @@ def _check_interval(answer: Answer) -> None:
     """Two runs of a bootstrap never agree exactly: judge the ends over several pairs of lists together."""
     found, right, others = [], [], []
     tried = ""
-    for _ in range(6):
+    for _ in range(10):
         z, ratio = _standard(12), np.random.default_rng().uniform(0.4, 0.7)
         alike = 0.9 * z + math.sqrt(1 - 0.9**2) * _standard(12)
         a, b = 0.7 + 0.05 * z, 0.75 + 0.05 * ratio * alike / alike.std(ddof=1)
@@ -133,12 +133,12 @@ def _check_interval(answer: Answer) -> None:
         others.append(known)
     ends, truth = np.array(found), np.array(right)
     width = float(np.mean((ends[:, 1] - ends[:, 0]) / (truth[:, 1] - truth[:, 0])))
-    if _distance(ends, truth, truth) < 0.2 and 0.92 < width < 1.08:
+    if _distance(ends, truth, truth) < 0.2 and 0.91 < width < 1.09:
         return
     wrong_by = _distance(ends, truth, truth)
     near = {name: _distance(ends, np.array([known[name] for known in others]), truth) for name in others[0]}
     likely = min(near, key=near.__getitem__)
-    size = "narrower" if width < 0.92 else "wider" if width > 1.08 else "elsewhere"
+    size = "narrower" if width < 0.91 else "wider" if width > 1.09 else "elsewhere"
     generic = (
         f"The interval lies {size} than the quantiles 0.025 and 0.975 of the ratios. Each ratio is one of sample "
         "standard deviations, of one draw from each list."
