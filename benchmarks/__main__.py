@@ -43,7 +43,9 @@ def section(name: str, rows: Sequence[Row], failures: Sequence[str]) -> str:
     """The part of RESULTS.md that belongs to one benchmark."""
     import torch
 
-    lines = [f"## {name}", "", f"{torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}.", ""]
+    threads = torch.get_num_threads()
+    version = torch.__version__.split("+")[0]
+    lines = [f"## {name}", "", f"{threads} thread{'s' * (threads > 1)}, torch {version}.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     lines += [f"| {what} | {ours} | {peer} | {ratio:.2f} | {setting} |" for what, ours, peer, ratio, setting in rows]
     if failures:

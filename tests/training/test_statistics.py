@@ -44,6 +44,7 @@ def test_reads_as_text():
     found = training.interval(torch.tensor([0.50, 0.51, 0.52]))
     assert str(found) == "0.510 ± 0.025"
     assert f"{found:.1%}" == "51.0% ± 2.5%"
+    assert f"{found:+.1%}" == "+51.0% ± 2.5%"
     skewed = training.Interval(mean=0.5, low=0.1, high=0.6, n=3, sd=0.1)
     assert f"{skewed:.2f}" == "0.50 [0.10, 0.60]"
 

@@ -16,7 +16,7 @@ Values = Sequence[Any] | np.ndarray | Tensor
 class Interval:
     """A mean (or another statistic) with the ends of its confidence interval, from `n` values; `sd` is their spread.
 
-    str() gives "0.512 ± 0.014", format(interval, ".1%") "51.2% ± 1.4%", and "0.512 [0.480, 0.530]" where the interval
+    str() gives "0.512 ± 0.014", format(interval, "+.1%") "+51.2% ± 1.4%", and "0.512 [0.480, 0.530]" where the interval
     is not symmetric.
     """
 
@@ -35,7 +35,7 @@ class Interval:
         half = self.high - self.mean
         if abs(half - (self.mean - self.low)) > 1e-9 * max(1.0, abs(half)):
             return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-        return f"{self.mean:{spec}} ± {half:{spec}}"
+        return f"{self.mean:{spec}} ± {half:{spec.replace('+', '')}}"
 
     def __str__(self) -> str:
         return format(self)
