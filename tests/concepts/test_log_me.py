@@ -63,3 +63,16 @@ def test_does_not_depend_on_rotation_scale_or_names_of_labels(n: int, dim: int):
 def test_nearer_classes_score_lower():
     scores = [log_me(*classes(90, 10, distance)) for distance in (0.0, 0.3, 1.0, 3.0)]
     assert scores == sorted(scores)
+
+
+def test_a_slow_fixed_point_is_followed_to_its_end():
+    features = torch.randn(20, 100, generator=torch.Generator().manual_seed(0)) + 3
+    labels = torch.arange(20) % 4
+    x = features.double().numpy()
+    expected = np.mean([evidence(x, (labels.numpy() == c).astype(float)) for c in range(4)])
+    assert log_me(features, labels) == pytest.approx(expected, abs=2e-3)
+
+
+def test_features_of_nothing_but_zeros_are_refused():
+    with pytest.raises(ValueError, match="all 0"):
+        log_me(torch.zeros(6, 3), torch.arange(6) % 2)

@@ -184,3 +184,12 @@ def test_recall_by_hand_in_both_directions() -> None:
         retrieval_recall(pictures, texts[:2])
     with pytest.raises(ValueError, match="from 1 to 3"):
         retrieval_recall(pictures, texts, k=[4])
+
+
+def test_the_scale_comes_back_from_its_limit():
+    pairs = Pairs(drawn(64, 1, 4), tuple(drawn(64, 1, 4)))
+    model = TwoTowers(nn.Linear(4, 4), nn.Linear(4, 4), scale=100.0)
+    with torch.no_grad():
+        model.log_scale += 1  # as after a step that was too long
+    train_towers(model, pairs, steps=3, lr=0.01)
+    assert float(model.log_scale.detach()) <= math.log(100) + 1e-6

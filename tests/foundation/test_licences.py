@@ -43,7 +43,7 @@ def test_identifiers_in_any_case() -> None:
 
 
 def test_a_work_of_several_parts_keeps_every_duty() -> None:
-    whole = combined({"a": "MIT", "b": "CC-BY-SA-4.0", "c": "CC-BY-NC-4.0"})
+    whole = combined({"a": "MIT", "b": "CC-BY-NC-SA-4.0", "c": "CC-BY-NC-4.0"})
     assert (whole.commercial, whole.adapt, whole.attribution, whole.share_alike) == (False, True, True, True)
     free = combined({"a": "CC0-1.0"})
     assert (free.commercial, free.adapt, free.attribution, free.share_alike) == (True, True, False, False)
@@ -51,6 +51,8 @@ def test_a_work_of_several_parts_keeps_every_duty() -> None:
         combined({"a": "CC-BY-SA-4.0", "b": "CC-BY-NC-SA-4.0"})
     with pytest.raises(ValueError, match="may not be changed"):
         combined({"a": "CC-BY-SA-4.0", "b": "CC-BY-ND-4.0"})
+    with pytest.raises(ValueError, match="may be sold"):
+        combined({"a": "CC-BY-SA-4.0", "b": "CC-BY-NC-4.0"})
     with pytest.raises(ValueError, match="no parts"):
         combined({})
     with pytest.raises(KeyError, match="until somebody has read it"):
@@ -73,3 +75,8 @@ def test_model_cards() -> None:
         of_model_card("---\nlanguage: en\n---\nlicense: mit\n")
     with pytest.raises(ValueError, match="without one nothing is allowed"):
         of_model_card("---\nlicense_name: mit\nlicense:\n---\n")
+
+
+def test_a_licence_without_a_name_is_none():
+    with pytest.raises(ValueError, match="no line 'license:'"):
+        of_model_card("---\nlicense:\nlanguage: en\n---\n")

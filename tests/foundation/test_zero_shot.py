@@ -65,3 +65,7 @@ def test_where_few_shot_overtakes() -> None:
     for shots, accuracy in (([1, 2], [0.3]), ([], []), ([2, 1], [0.3, 0.4]), ([0, 1], [0.3, 0.4])):
         with pytest.raises(ValueError, match="rising numbers of shots"):
             crossing(0.5, shots, accuracy)
+
+
+def test_a_network_of_nan_finds_nothing():
+    assert top_k(torch.full((4, 3), float("nan")), torch.tensor([0, 1, 2, 0])) == 0

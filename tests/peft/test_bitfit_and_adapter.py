@@ -160,3 +160,10 @@ def test_ia3_refuses_a_feedforward_layer_that_is_no_target(build: Any):
 
     with pytest.raises(ValueError, match=r"feedforward matches '.*mlp\.c_proj', which targets does not"):
         inject_ia3(build("gpt2"), "c_attn", feedforward="mlp.c_proj")
+
+
+def test_the_biases_put_back_follow_a_model_that_moved(build: Any, batch: Any):
+    model = inject_bitfit(build("gpt2").eval()).double()
+    remove(model)
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert model(**batch).logits.dtype == torch.float64

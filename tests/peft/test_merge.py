@@ -95,3 +95,13 @@ def test_lora_over_four_bits_merges_into_a_plain_layer(build: Any, batch: Any, s
     torch.testing.assert_close(model(**batch).logits, expected, atol=1e-4, rtol=1e-4)
     unmerge(model)
     assert torch.equal(model(**batch).logits, expected)
+
+
+def test_removing_what_is_merged_follows_a_model_that_moved(build: Any, batch: Any):
+    model = build("gpt2").eval()
+    before = model(**batch).logits
+    merge(inject_lora(model, "c_attn", rank=2, alpha=4))
+    remove(model.double().train())
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert model.transformer.h[0].attn.c_attn.training
+    torch.testing.assert_close(model.eval()(**batch).logits.float(), before, rtol=1e-4, atol=1e-5)

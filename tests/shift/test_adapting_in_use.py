@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from tlcourse import models, shift, training
+from tlcourse import finetuning, models, shift, training
 
 
 @pytest.fixture
@@ -158,3 +159,16 @@ def test_bad_input(trained, pictures, unchecked):
         shift.Tent(trained)(pictures(1).pixels)
     with pytest.raises(ValueError, match="dataset has one example"):
         shift.adapt_batch_norm(trained, pictures(1))
+
+
+def test_statistics_of_a_frozen_norm_are_replaced_too():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pictures = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    pictures = TensorDataset(pictures, torch.zeros(40, dtype=torch.long))
+    free = copy.deepcopy(network)
+    shift.adapt_batch_norm(free, pictures)
+    finetuning.freeze(network)
+    shift.adapt_batch_norm(network, pictures)
+    torch.testing.assert_close(network[1].running_mean, free[1].running_mean)
+    torch.testing.assert_close(network[1].running_var, free[1].running_var)
+    assert float((network[1].running_var - 1).abs().min()) > 1e-3

@@ -162,3 +162,12 @@ def test_a_domain_that_stays_empty():
             errors.append(str(error))
     assert 2 < len(errors) < 30
     assert errors[0].startswith("strength 0.0 leaves one domain empty; take a weaker one")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_equal_scores_leave_the_share_as_it_was_asked_for(share: float):
+    score = torch.tensor([0.0] * 70 + [1.0] * 30)
+    found = shift.concept_shift(score, torch.zeros(100, dtype=torch.long), share=share, n_classes=2)
+    changed = int(found.target_labels.sum())
+    assert changed == pytest.approx(share * len(found.target), abs=6)
+    assert share < 1 or changed == len(found.target)

@@ -335,3 +335,16 @@ def test_bad_input(unchecked):
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_a_stream_that_becomes_constant_leaves_no_negative_spread():
+    detector = shift.Adwin()
+    alarms = [detector.update(value) for value in [0.0] * 45 + [1.0] * 500]
+    assert any(alarms)
+    assert detector.window is not None
+    assert detector.window.spread >= 0
+
+
+def test_one_bucket_of_each_size_is_enough():
+    detector = shift.Adwin(most=1, clock=352)
+    assert [detector.update(value) for value in [0.0] * 256 + [5.0] * 64 + [10.0] * 32][-1]

@@ -61,3 +61,10 @@ def test_refuses_empty_data_and_labels_without_an_output():
         training.evaluate(Logits(), TensorDataset(x, labels + 2))
     with pytest.raises(ValueError, match="batch_size"):
         training.evaluate(Logits(), sample(), batch_size=0)
+
+
+def test_a_part_held_in_evaluation_mode_stays_there():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 2)).train()
+    model[1].eval()
+    training.evaluate(model, TensorDataset(torch.randn(6, 3), torch.arange(6) % 2))
+    assert [module.training for module in model] == [True, False, True]

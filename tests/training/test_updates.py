@@ -35,3 +35,13 @@ def test_a_loss_that_is_not_finite_moves_nothing(bad: float):
     with pytest.raises(FloatingPointError, match=r"the training loss is (nan|-?inf); lower lr"):
         training.update(layer, torch.optim.SGD(layer.parameters(), lr=1.0), layer(torch.ones(3)).sum() * bad)
     assert torch.equal(layer.weight, before)
+
+
+def test_clipping_does_not_count_gradients_of_earlier_updates():
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1))
+    rule = torch.optim.SGD(layers[1].parameters(), lr=0.0)
+    norms = []
+    for _ in range(3):
+        training.update(layers, rule, layers(torch.ones(3)).sum())
+        norms.append(float(layers[0].weight.grad.norm()))
+    assert norms == pytest.approx([norms[0]] * 3)

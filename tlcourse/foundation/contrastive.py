@@ -139,6 +139,7 @@ def train_towers(
             texts = texts + noise * length * torch.randn(texts.shape, generator=generator)
         home = model.log_scale.device
         losses.append(training.update(model, optimizer, model(pictures.to(home).float(), texts.to(home))))
+        model.log_scale.data.clamp_(max=math.log(LARGEST))  # beyond it there is no gradient that leads back
     model.eval()
     return tuple(losses)
 
@@ -164,4 +165,4 @@ def retrieval_recall(
 def ranks(similarity: Float[Tensor, "n m"], right: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """The place of the right item of each row, 1 for the most similar; of equals the right one comes last."""
     own = similarity.gather(1, right[:, None])
-    return (similarity >= own).sum(dim=1)
+    return similarity.shape[1] - (similarity < own).sum(dim=1)  # NaN is less than nothing: it comes last

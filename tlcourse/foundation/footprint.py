@@ -54,7 +54,7 @@ class Footprint:
 def training_flops(parameters: Number, tokens: Number) -> float:
     """6ND. For mixtures of experts N is what one token passes through.
 
-    Attention to the context comes on top: a share of context / (6 · width), small unless contexts are long.
+    Attention to the context comes on top: a share of context / (12 · width) with a causal mask, twice that without.
     Raises ValueError for numbers that are not above 0.
     """
     _above_zero(parameters=parameters, tokens=tokens)

@@ -82,8 +82,8 @@ def must(licence: str, duty: str) -> bool:
 def combined(licences: Mapping[str, str]) -> Terms:
     """What holds for a work made of several parts, name → licence: every ban and every duty of any of them.
 
-    Raises ValueError for no parts, and for parts that must each keep a share-alike licence of their own; KeyError for
-    an unknown licence.
+    Raises ValueError for no parts, and for parts whose licences exclude each other, as two share-alike ones do;
+    KeyError for an unknown licence.
     """
     if not licences:
         raise ValueError("there are no parts; give the name and the licence of each")
@@ -95,6 +95,9 @@ def combined(licences: Mapping[str, str]) -> Terms:
         )
     if alike and not all(part.adapt for part in parts.values()):
         raise ValueError("one part asks for share-alike and another may not be changed; leave one of them out")
+    sold = [part.commercial for part in parts.values() if part.share_alike]
+    if any(sold) and not all(part.commercial for part in parts.values()):
+        raise ValueError("one part asks that the whole may be sold and another forbids it; leave one of them out")
     return Terms(
         name=" + ".join(sorted({part.name for part in parts.values()})),
         url="",
@@ -119,7 +122,7 @@ def of_model_card(card: str) -> str:
     header = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", card, re.DOTALL)
     if header is None:
         raise ValueError("the card has no header between two lines '---'; ask its makers for the licence")
-    line = re.search(r"^license:\s*(\S.*?)\s*$", header.group(1), re.MULTILINE)
+    line = re.search(r"^license:[ \t]*(\S.*?)[ \t]*$", header.group(1), re.MULTILINE)
     if line is None:
         raise ValueError("the card's header has no line 'license:'; ask its makers, for without one nothing is allowed")
     return line.group(1).strip("'\"")

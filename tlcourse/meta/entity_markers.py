@@ -1,5 +1,7 @@
 """Features of a relation between two marked entities (Baldini Soares, FitzGerald, Ling and Kwiatkowski 2019,
-arXiv:1906.03158, Section 3.2, "mention pooling"): what the encoder says at the entities, not of the whole sentence."""
+arXiv:1906.03158, Section 3.2, "mention pooling"): what the encoder says at the entities, not of the whole sentence.
+
+The paper takes the maximum over an entity's tokens; this is the mean."""
 
 from __future__ import annotations
 

@@ -122,8 +122,7 @@ def switch(model: nn.Module, name: str | None) -> None:
         raise ValueError(f"adapter {here.active!r} is merged into the weights; call unmerge(model) first")
     new = chosen(model, name) if name is not None else None
     if here.active is not None:
-        for spot in here.adapters[here.active].layers:
-            spot.put(spot.original)
+        _put_back(here.adapters[here.active])
     if new is not None:
         _follow(new)
         for spot, layer in new.layers.items():
@@ -137,6 +136,18 @@ def own(thing: Thing) -> list[Tensor]:
         return [thing]
     named = chain(thing.named_parameters(), thing.named_buffers())
     return [tensor for name, tensor in named if not name.startswith("base.")]
+
+
+def _put_back(adapter: Adapter) -> None:
+    """The layers that were there before. Those that stood outside the model meanwhile follow it first."""
+    for spot in adapter.layers:
+        now = getattr(spot.parent, spot.attribute)
+        if isinstance(spot.original, nn.Parameter):
+            device, dtype = home(now)
+            spot.original.data = spot.original.data.to(device=device, dtype=dtype)
+        elif all(module is not spot.original for module in now.modules()):  # merged
+            spot.original.to(*home(now)).train(now.training)
+        spot.put(spot.original)
 
 
 def _follow(adapter: Adapter) -> None:
@@ -193,8 +204,7 @@ def remove(model: nn.Module, name: str | None = None) -> nn.Module:
     for each in names:
         adapter = chosen(model, each)
         if here.active == each:
-            for spot in adapter.layers:
-                spot.put(spot.original)
+            _put_back(adapter)
             here.active, here.merged = None, False
         del here.adapters[each]
     if not here.adapters and _SHELF in model.__dict__:

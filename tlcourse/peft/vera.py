@@ -49,7 +49,7 @@ class VeRALinear(AdapterLayer):
         self.d = parameter(torch.full((len(projections.A),), d_initial), like=base)
 
     def factors(self) -> tuple[Float[Tensor, "rank in"], Float[Tensor, "out rank"]]:
-        """Λ_d A and Λ_b B for this layer: scaling the matrices is cheaper than scaling every token."""
+        """A, and Λ_b B Λ_d for this layer: scaling the matrices is cheaper than scaling every token."""
         a, b = self.projections.A[:, : self.inputs], self.projections.B[: self.outputs]
         return a, self.b[:, None] * b * self.d
 

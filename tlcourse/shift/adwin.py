@@ -32,7 +32,8 @@ class Bucket:
         """What is left when `part` is taken out again."""
         size, total = self.size - part.size, self.total - part.total
         gap = part.total / part.size - total / size
-        return Bucket(size, total, self.spread - part.spread - part.size * size / self.size * gap**2)
+        spread = self.spread - part.spread - part.size * size / self.size * gap**2
+        return Bucket(size, total, max(0.0, spread))  # rounding may leave a little less than nothing
 
 
 class Adwin:
@@ -124,5 +125,5 @@ class Adwin:
     def _drop_oldest(self) -> None:
         assert self.window is not None
         self.window = self.window.without(self.rows[-1].pop(0))
-        if not self.rows[-1]:
+        while len(self.rows) > 1 and not self.rows[-1]:
             self.rows.pop()

@@ -14,6 +14,7 @@ from tlcourse import training
 from tlcourse.shift.sequence import Naive
 from tlcourse.shift.tasks import Task, choose, task_loss
 from tlcourse.training.batches import Examples, prepare
+from tlcourse.training.evaluation import evaluating
 
 
 def diagonal_fisher(
@@ -44,22 +45,19 @@ def diagonal_fisher(
         logits = functional_call(model, {**rest, **parameters}, (example[None],))
         return F.cross_entropy(logits if outputs is None else choose(logits, outputs), label[None])
 
-    was_training = model.training
-    model.eval()
     each = vmap(grad(loss), in_dims=(None, 0, 0))
     total = {name: torch.zeros_like(p) for name, p in trained.items()}
-    try:
+    with evaluating(model):
         for rows in torch.arange(len(labels)).split(batch_size):
             for name, gradient in each(trained, inputs[rows], labels[rows]).items():
                 total[name] += gradient.detach().square().sum(dim=0)
-    finally:
-        model.train(was_training)
     return {name: squares / len(labels) for name, squares in total.items()}
 
 
 def sample_labels(logits: Float[Tensor, "n classes"], generator: torch.Generator) -> Int64[Tensor, " n"]:
     """A label for each row, drawn from the model's own probabilities, as the Fisher information asks."""
-    return torch.multinomial(logits.detach().softmax(dim=1).cpu(), 1, generator=generator).flatten()
+    drawn = torch.multinomial(logits.detach().softmax(dim=1).cpu(), 1, generator=generator)
+    return drawn.flatten().to(logits.device)
 
 
 def ewc_penalty(model: nn.Module, fisher: Mapping[str, Tensor], anchor: Mapping[str, Tensor]) -> Float[Tensor, ""]:

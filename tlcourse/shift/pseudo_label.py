@@ -22,7 +22,7 @@ def surest(probabilities: Float[Tensor, "n classes"], share: float) -> Bool[Tens
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}; give the part of each class to believe, above 0 and at most 1")
     confidence, guesses = probabilities.max(dim=1)
-    kept = torch.zeros(len(guesses), dtype=torch.bool)
+    kept = torch.zeros_like(guesses, dtype=torch.bool)
     for c in guesses.unique():
         rows = (guesses == c).nonzero().flatten()
         order = confidence[rows].argsort(descending=True, stable=True)

@@ -83,3 +83,5 @@ class Replay(Naive):
             raise TypeError("replay keeps tensors; for texts give the features of a backbone as a Table")
         for row, label in zip(prepared.cpu(), labels.tolist(), strict=True):
             self.memory.add((row, label, task.outputs))
+        # A row is a view: without a copy each would keep the whole task alive.
+        self.memory.items = [(row.clone(), *rest) for row, *rest in self.memory.items]

@@ -6,6 +6,7 @@ classification". No row is in both domains, and none is there twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,8 @@ def concept_shift(
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share}; give the part of the target whose rule changes, 0 to 1")
     y, z = _checked(score, labels)
-    changed = z > torch.quantile(z, 1 - share) if share < 1 else torch.ones(len(z), dtype=torch.bool)
+    changed = torch.zeros(len(z), dtype=torch.bool)
+    changed[z.argsort(descending=True, stable=True)[: len(z) if share == 1 else math.ceil(share * (len(z) - 1))]] = True
     return _shifted("concept", _half(y, seed), y, torch.where(changed, (y + 1) % n_classes, y), torch.ones_like(z))
 
 

@@ -41,7 +41,7 @@ def adapt_batch_norm(model: nn.Module, dataset: Any, *, batch_size: int = 256) -
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over the batches
-        norm.train()
+        nn.Module.train(norm)  # a frozen layer's own train() would keep it in evaluation mode
     try:
         order = torch.randperm(examples.n, generator=torch.Generator().manual_seed(0))
         for indices in order.tensor_split(max(1, examples.n // batch_size)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,18 @@ def evaluate(model: nn.Module, dataset: Any, *, batch_size: int = 256) -> Evalua
     return evaluate_on(model.to(best_device()), dataset, best_device(), batch_size=batch_size)
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode while the block lasts; then each part is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @torch.no_grad()
 def evaluate_on(
     model: nn.Module,
@@ -49,9 +62,7 @@ def evaluate_on(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
     examples = Examples(dataset)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         total, predictions, truths = 0.0, [], []
         for indices in torch.arange(examples.n).split(batch_size):
             inputs, labels = examples.batch(indices)
@@ -60,8 +71,6 @@ def evaluate_on(
             total += float(loss(logits, labels.to(device))) * len(indices)
             predictions.append(logits.argmax(dim=-1).cpu())
             truths.append(labels)
-    finally:
-        model.train(was_training)
     predicted, truth = torch.cat(predictions), torch.cat(truths)
     return Evaluation(
         accuracy=accuracy(predicted, truth),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tlcourse import assets
 from tlcourse.training.batches import Examples, prepare
 from tlcourse.training.devices import device as best_device
+from tlcourse.training.evaluation import evaluating
 
 _VERSION = 1  # raise it when this file computes something else from the same weights and data
 _FINAL = "final"
@@ -91,16 +92,13 @@ def _compute(backbone: Any, dataset: Any, stages: bool, *, batch_size: int, prog
     device = best_device()
     order = _by_length(dataset, examples.n)
     chunks: dict[str, list[Tensor]] = {}
-    was_training = backbone.training
-    backbone.to(device).eval()
-    try:
+    backbone.to(device)
+    with evaluating(backbone):
         for indices in tqdm(order.split(batch_size), desc="features", disable=not progress):
             batch = prepare(examples.inputs(indices), backbone, device)
             outputs = backbone.stage_features(batch) if stages else {_FINAL: backbone(batch)}
             for name, output in outputs.items():
                 chunks.setdefault(name, []).append(output.float().cpu())
-    finally:
-        backbone.train(was_training)
     back = torch.argsort(order)
     return {name: torch.cat(parts)[back] for name, parts in chunks.items()}
 

@@ -90,6 +90,7 @@ def fit(
     losses: list[float] = []
     seen = 0
     model.train(train_mode)
+    model.zero_grad()
     begun = time.perf_counter()
     with rates, setup.running(update.wrapped, accelerator, home, seed), setup.bar(total, accelerator, progress) as bar:
         for indices, end_of_epoch in setup.updates(examples.n, size, total, seed):
@@ -99,6 +100,7 @@ def fit(
             rates.set(len(losses) - 1)
             stepper.step()
             rule.zero_grad()
+            model.zero_grad()  # also what the optimizer does not train: clipping would count it
             seen += len(indices)
             bar.update()
             if validation is not None and end_of_epoch:

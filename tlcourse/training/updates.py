@@ -18,6 +18,7 @@ def update(model: nn.Module, optimizer: Optimizer, loss: Float[Tensor, ""], *, c
     if not math.isfinite(value):
         raise FloatingPointError(f"the training loss is {value}; lower lr, or start from other weights")
     optimizer.zero_grad()
+    model.zero_grad()  # also what the optimizer does not train: clipping would count it
     loss.backward()
     if clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip)
