@@ -409,3 +409,9 @@ def test_bad_input(digits, unchecked):
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_replay_keeps_its_examples_and_not_the_task_that_they_are_from(digits):
+    replay = shift.Replay(capacity=6)
+    replay.finish(network(), shift.class_incremental(*digits, GROUPS)[0])
+    assert {item[0].untyped_storage().nbytes() for item in replay.memory.items} == {64 * 4}
