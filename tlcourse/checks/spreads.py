@@ -133,12 +133,12 @@ def _check_interval(answer: Answer) -> None:
         others.append(known)
     ends, truth = np.array(found), np.array(right)
     width = float(np.mean((ends[:, 1] - ends[:, 0]) / (truth[:, 1] - truth[:, 0])))
-    if _distance(ends, truth, truth) < 0.2 and 0.91 < width < 1.09:
+    if _distance(ends, truth, truth) < 0.2 and 0.92 < width < 1.08:
         return
     wrong_by = _distance(ends, truth, truth)
     near = {name: _distance(ends, np.array([known[name] for known in others]), truth) for name in others[0]}
     likely = min(near, key=near.__getitem__)
-    size = "narrower" if width < 0.91 else "wider" if width > 1.09 else "elsewhere"
+    size = "narrower" if width < 0.92 else "wider" if width > 1.08 else "elsewhere"
     generic = (
         f"The interval lies {size} than the quantiles 0.025 and 0.975 of the ratios. Each ratio is one of sample "
         "standard deviations, of one draw from each list."

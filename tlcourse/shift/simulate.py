@@ -86,8 +86,9 @@ def concept_shift(
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share}; give the part of the target whose rule changes, 0 to 1")
     y, z = _checked(score, labels)
+    count = len(z) if share == 1 else math.ceil(share * (len(z) - 1))  # as many as lie above the quantile 1 - share
     changed = torch.zeros(len(z), dtype=torch.bool)
-    changed[z.argsort(descending=True, stable=True)[: len(z) if share == 1 else math.ceil(share * (len(z) - 1))]] = True
+    changed[z.argsort(descending=True, stable=True)[:count]] = True
     return _shifted("concept", _half(y, seed), y, torch.where(changed, (y + 1) % n_classes, y), torch.ones_like(z))
 
 
