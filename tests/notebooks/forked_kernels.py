@@ -82,6 +82,7 @@ def _run(command: list[str], env: dict[str, str], cwd: str | None) -> None:
     os.dup2(nowhere, 2)
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # it ends when the server does
+    sys.dont_write_bytecode = False  # sixty kernels compile the course once, even where the system says never to
     os.chdir(cwd or ".")
     sys.path[:] = [entry for entry in sys.path if not Path(entry).is_relative_to(TESTS)]
     sys.argv = command

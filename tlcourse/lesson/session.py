@@ -31,6 +31,8 @@ def start(name: str, *, seed: int = 0, seconds: int | float = 60, memory_gb: int
     from tlcourse import training
     from tlcourse.lesson import style
 
+    # Linux hands out memory in pages of 4 KB; in a virtual machine that can take half the time of a training step.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch then asks for pages of 2 MB for its large tensors
     style.use()
     training.seed_everything(seed)
     threads = training.threads()
