@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -155,6 +156,17 @@ def test_close_accepts_within_tolerance_and_nothing_else(value: float, gap: floa
         close(off, value, tolerance=gap, **words)
     with pytest.raises(CheckFailed):
         close(torch.tensor([off + gap]), torch.tensor([value]), tolerance=gap, **words)
+
+
+@pytest.mark.parametrize("kind", [float, lambda value: torch.full((2, 3), value)], ids=["number", "tensor"])
+def test_close_tells_a_known_mistake_and_never_holds_it_against_what_is_right(kind: Callable[[float], object]) -> None:
+    words = {"tried": "t", "misconception": "another mistake"}
+    known = [(kind(float("inf")), "infinite"), (kind(1.0), "not doubled"), (kind(3.0), "added")]
+    with pytest.raises(CheckFailed, match="added"):
+        close(kind(3.0), kind(2.0), known=known, **words)
+    with pytest.raises(CheckFailed, match="another mistake"):
+        close(kind(5.0), kind(2.0), known=known, **words)
+    close(kind(1.0), kind(1.0), known=known, **words)
 
 
 @pytest.mark.parametrize("value", [3, 3.0, np.float32(3), np.array([3.0]), torch.tensor(3.0), torch.tensor([[3]])])

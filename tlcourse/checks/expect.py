@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -54,20 +54,40 @@ def number(value: object, *, tried: str, misconception: str = "") -> float:
     return result
 
 
-def close(got: object, expected: Any, *, tried: str, misconception: str, tolerance: float = 1e-5) -> None:
-    """CheckFailed unless `got` equals `expected` (a tensor or a number) within an absolute and relative `tolerance`."""
+def close(
+    got: object,
+    expected: Any,
+    *,
+    tried: str,
+    misconception: str,
+    known: Iterable[tuple[Any, str]] = (),
+    tolerance: float = 1e-5,
+) -> None:
+    """CheckFailed unless `got` equals `expected` (a tensor or a number) within an absolute and relative `tolerance`.
+
+    `known` are wrong results, each with its own misconception; where none of them came out, `misconception` is said.
+    They are looked at only when the result is not right: chance can make a wrong way give the right result.
+    """
+    found: Any
     if isinstance(expected, torch.Tensor):
-        found = tensor(got, tuple(expected.shape), tried=tried).double().cpu()
-        wanted = expected.detach().double().cpu()
-        gap = (found - wanted).abs().max().item() if wanted.numel() else 0.0
+        found = tensor(got, tuple(expected.shape), tried=tried)
+        gap = (found.double().cpu() - expected.detach().double().cpu()).abs().max().item() if found.numel() else 0.0
         said = f"differs from the right result by up to {gap:.2g}"
-        right = torch.allclose(found, wanted, atol=tolerance, rtol=tolerance)
     else:
-        value = number(got, tried=tried)
-        said = f"{value:.6g}, not {float(expected):.6g}"
-        right = abs(value - float(expected)) <= tolerance * max(1.0, abs(float(expected)))
-    if not right:
-        raise CheckFailed(tried=tried, got=said, misconception=misconception)
+        found = number(got, tried=tried)
+        said = f"{found:.6g}, not {float(expected):.6g}"
+    if not _same(found, expected, tolerance):
+        likely = next((reason for wrong, reason in known if _same(found, wrong, tolerance)), misconception)
+        raise CheckFailed(tried=tried, got=said, misconception=likely)
+
+
+def _same(found: Any, other: Any, tolerance: float) -> bool:
+    """Whether two tensors or two numbers are equal within an absolute and relative tolerance."""
+    if isinstance(found, torch.Tensor):
+        a, b = found.double().cpu(), other.detach().double().cpu()
+        return a.shape == b.shape and torch.allclose(a, b, atol=tolerance, rtol=tolerance)
+    value = float(other)
+    return math.isfinite(value) and abs(found - value) <= tolerance * max(1.0, abs(value))
 
 
 def raises(kind: type[Exception], call: Callable[[], object], *, tried: str, misconception: str) -> None:
