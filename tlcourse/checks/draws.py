@@ -21,11 +21,16 @@ def follow(rules: Rules, *, tried: str) -> None:
 
 
 def grouped_items(sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels and groups of shuffled items, and the test groups; of class c, sizes[c] items are outside them."""
+    """Labels and groups of shuffled items, and the test groups.
+
+    Of class c, sizes[c] items are outside the test groups and half as many in them, so that a draw from which the test
+    items are thrown out still holds most of its items.
+    """
     group = torch.randperm(100)[:24]
     train, test = group[:16], group[16:]
-    labels = torch.cat([torch.full((2 * size,), c) for c, size in enumerate(sizes)])
-    groups = torch.cat([side[torch.randint(len(side), (size,))] for size in sizes for side in (train, test)])
+    labels = torch.cat([torch.full((size + size // 2,), c) for c, size in enumerate(sizes)])
+    parts = [(side, n) for size in sizes for side, n in ((train, size), (test, size // 2))]
+    groups = torch.cat([side[torch.randint(len(side), (n,))] for side, n in parts])
     order = torch.randperm(len(labels))
     return labels[order], groups[order], test
 

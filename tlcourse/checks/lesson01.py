@@ -12,6 +12,7 @@ import torch
 
 from tlcourse.checks import control, draws
 from tlcourse.checks.base import check
+from tlcourse.checks.diagnosis import Case, diagnose
 from tlcourse.checks.expect import close, expect, number, raises
 from tlcourse.training import interval
 
@@ -68,16 +69,12 @@ def mean_interval(answer: Answer) -> None:
         expect(fits, tried=tried, got=type(result).__name__, misconception="Return three numbers: mean, low and high.")
         mean, low, high = (number(value, tried=tried) for value in result)
         close(mean, truth.mean, tried=tried, misconception="The first number is the mean of the values.")
+        rule = "The ends are mean − t · sd / √n and mean + t · sd / √n."
         half, right = (high - low) / 2, truth.high - truth.mean
-        for wrong, misconception in _wrong_halves(truth.sd, n, confidence):
-            expect(
-                abs(half - wrong) > 1e-3 * wrong or abs(half - right) < 1e-5,
-                tried=tried,
-                got=f"{mean:.4f} ± {half:.4f}, not ± {right:.4f}",
-                misconception=misconception,
-            )
+        wrong = [(value / right, why) for value, why in _wrong_halves(truth.sd, n, confidence)]
+        close(half / right, 1.0, tried=f"{tried}: its half-width over the right one", misconception=rule, known=wrong)
         for end, wanted in ((low, truth.low), (high, truth.high)):
-            close(end, wanted, tried=tried, misconception="The ends are mean − t · sd / √n and mean + t · sd / √n.")
+            close(end, wanted, tried=tried, misconception=rule)
     raises(
         ValueError,
         lambda: answer([0.7]),
@@ -122,26 +119,8 @@ def labels_saved(answer: Answer) -> None:
         return math.inf if value == math.inf else number(value, tried=f"labels_saved({LABELS}, …, k={k})")
 
     for at in (1, 2):
-        transfer, scratch = _curves(at)
-        found, needed = saved(transfer, scratch, LABELS[at]), _needed(scratch, transfer[at])
-        said = f"labels={LABELS}, transfer={_round(transfer)}, scratch={_round(scratch)}, k={LABELS[at]}"
-        right = needed / LABELS[at]
-        expect(
-            found < math.inf,
-            tried=said,
-            got="infinity",
-            misconception=f"The control does reach {transfer[at]:.3f}, between 10 and 20 labels.",
-        )
-        for wrong, misconception in _wrong_factors(transfer, scratch, at):
-            expect(
-                abs(found - wrong) > 1e-3 * wrong or abs(found - right) < 1e-5,
-                tried=said,
-                got=f"{found:.3f}, not {right:.3f}: {transfer[at]:.3f} takes the control {needed:.2f} labels",
-                misconception=misconception,
-            )
-        close(
-            found, right, tried=said, misconception="Accuracy of transfer at k; labels of the control for it; over k."
-        )
+        rule = "Accuracy of transfer at k; labels of the control for it; over k."
+        diagnose(lambda at=at: _factor_case(saved, at), otherwise=rule)  # type: ignore[misc]
     transfer, scratch = _curves(1)
     best = max(scratch)
     above = [value + best - transfer[4] + 0.05 for value in transfer]
@@ -167,6 +146,15 @@ def labels_saved(answer: Answer) -> None:
         tried=f"k=1, transfer there 0.55, and a control with a dip: {dip}",
         misconception="The control passes 0.55 twice: the dip is chance, and the first time counts.",
     )
+
+
+def _factor_case(saved: Callable[[Sequence[float], Sequence[float], int], float], at: int) -> Case:
+    transfer, scratch = _curves(at)
+    tried = f"labels={LABELS}, transfer={_round(transfer)}, scratch={_round(scratch)}, k={LABELS[at]}"
+    found = saved(transfer, scratch, LABELS[at])
+    reached = f"The control does reach {transfer[at]:.3f}, between 10 and 20 labels."
+    expect(found < math.inf, tried=tried, got="infinity", misconception=reached)
+    return Case(tried, found, _needed(scratch, transfer[at]) / LABELS[at], _wrong_factors(transfer, scratch, at))
 
 
 def _round(curve: Sequence[float]) -> list[float]:

@@ -81,8 +81,11 @@ def power_law(answer: Answer) -> None:
     log = "That is the logarithm of a. Take exp of the intercept."
     expect(abs(got_a - np.log(a)) > 1e-6, tried=tried, got=got, misconception=log)
     close(got_a, a, tried=tried, misconception="a is exp of the intercept of the line.", tolerance=1e-4)
-    noisy = a * n**-b * np.exp(np.random.default_rng().normal(0, 0.1, 6))
-    slope, start = np.polyfit(np.log(n), np.log(noisy), 1)
+    slope = by_ends = 0.0
+    while abs(slope - by_ends) < 0.01:  # else the line through two points could not be told from that through all
+        noisy = a * n**-b * np.exp(np.random.default_rng().normal(0, 0.1, 6))
+        slope, start = np.polyfit(np.log(n), np.log(noisy), 1)
+        by_ends = np.log(noisy[-1] / noisy[0]) / np.log(n[-1] / n[0])
     tried = "power_law(sizes, losses) for losses that scatter"
     ends = "Use all points with least squares, not two of them."
     got_a, got_b = map(float, answer(n, noisy))
