@@ -71,8 +71,8 @@ def mean_interval(answer: Answer) -> None:
         close(mean, truth.mean, tried=tried, misconception="The first number is the mean of the values.")
         rule = "The ends are mean − t · sd / √n and mean + t · sd / √n."
         half, right = (high - low) / 2, truth.high - truth.mean
-        wrong = [(value / right, why) for value, why in _wrong_halves(truth.sd, n, confidence)]
-        close(half / right, 1.0, tried=f"{tried}: its half-width over the right one", misconception=rule, known=wrong)
+        wrong = _wrong_halves(truth.sd, n, confidence)
+        close(half, right, tried=f"{tried}, half its width", misconception=rule, known=wrong)
         for end, wanted in ((low, truth.low), (high, truth.high)):
             close(end, wanted, tried=tried, misconception=rule)
     raises(
