@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def test_start_prints_one_line_and_seeds(capsys: pytest.CaptureFixture[str]) -> 
     assert (torch.rand(1), np.random.rand(), random.random()) == first
     tl.start("05_lora", seed=4)
     assert torch.rand(1) != first[0]
+
+
+def test_start_asks_for_large_pages_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    tl.start("05_lora")
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    tl.start("05_lora")
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
 
 
 @pytest.mark.parametrize("name", ["5_lora", "05_lora.ipynb", "lora", "05 lora", ""])

@@ -22,7 +22,7 @@ class BudgetExceeded(Friendly):
 
 
 def start(name: str, *, seed: int = 0, seconds: int | float = 60, memory_gb: int | float = 3.0) -> Lesson:
-    """Set seed, device, threads and plot style for the lesson `name` ("05_lora"); prints one line.
+    """Set seed, device, threads, memory pages and plot style for the lesson `name` ("05_lora"); prints one line.
 
     `seconds` and `memory_gb` are the budget on two cores that `finish` reports against.
     """
