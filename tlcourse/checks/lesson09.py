@@ -48,7 +48,7 @@ def info_nce(answer: Answer) -> None:
     )
     right = (forward + backward) / 2
     rule = "The mean of the two cross-entropies, with i right for row i."
-    close(found, right, tried=tried, misconception=rule, known=cases, tolerance=1e-4)
+    close(found, right, tried=tried, misconception=rule, known=cases)
 
 
 @check

@@ -85,15 +85,13 @@ def adapt_norm(answer: Answer) -> None:
     )
     part = 0.1 * features.mean(0)
     momentum = "One pass in training mode moves the statistics a tenth of the way only. Set them."
-    expect(not torch.allclose(norm.running_mean, part, atol=1e-5), tried=tried, got="a tenth", misconception=momentum)
-    close(norm.running_mean, features.mean(0), tried=tried, misconception="running_mean is the mean over the rows.")
+    rule = "running_mean is the mean over the rows."
+    close(norm.running_mean, features.mean(0), tried=tried, misconception=rule, known=[(part, momentum)])
     spread = "This is the standard deviation. The layer takes the root by itself: give the variance."
-    wrong = torch.allclose(norm.running_var, features.std(0, correction=0), atol=1e-5)
-    expect(not wrong, tried=tried, got="another running_var", misconception=spread)
     less = "Divided by n − 1. Batch norm normalises with the variance that divides by n."
-    wrong = torch.allclose(norm.running_var, features.var(0), atol=1e-6)
-    expect(not wrong, tried=tried, got="another running_var", misconception=less)
-    close(norm.running_var, features.var(0, correction=0), tried=tried, misconception="The variance over the rows.")
+    known = [(features.std(0, correction=0), spread), (features.var(0), less)]
+    right = features.var(0, correction=0)
+    close(norm.running_var, right, tried=tried, misconception="The variance over the rows.", known=known)
 
 
 @check

@@ -61,17 +61,8 @@ def _check_shape(answer: Answer) -> None:
         (base.weight.detach().abs().amax(dim=1), "Largest entries. The length is the root of the sum of squares."),
         (base.weight.detach().norm().expand(7), WHOLE),
     ]
-    _match(
-        found, rows, known, tried=tried, otherwise="It starts as the length of each row of W: base.weight.norm(dim=1)."
-    )
-
-
-def _match(found: Tensor, right: Tensor, known: Known, *, tried: str, otherwise: str) -> None:
-    """CheckFailed unless `found` is right, with the misconception that gives the same numbers."""
-    gap = float((found - right).abs().max())
-    why = next((why for wrong, why in known if torch.allclose(found, wrong, atol=1e-4, rtol=1e-4)), otherwise)
-    holds = torch.allclose(found, right, atol=1e-4, rtol=1e-4)
-    expect(holds, tried=tried, got=f"differs from the right result by up to {gap:.2g}", misconception=why)
+    rule = "It starts as the length of each row of W: base.weight.norm(dim=1)."
+    close(found, rows, tried=tried, misconception=rule, known=known, tolerance=1e-4)
 
 
 class Pair:
@@ -123,7 +114,7 @@ class Pair:
             if starting
             else "Add s·BA to W, divide each row by its length, multiply it by its magnitude. Then x and the bias."
         )
-        _match(found, right, known, tried=tried, otherwise=otherwise)
+        close(found, right, tried=tried, misconception=otherwise, known=known, tolerance=1e-4)
 
     def _wrong_weights(self) -> list[tuple[Tensor, Tensor | None, str]]:
         """Weight and bias that known mistakes compute with, each with its misconception."""
@@ -197,7 +188,8 @@ class Pair:
         for name, grad, wanted, whole in zip(NAMES, found, right, through, strict=True):
             expect(grad is not None, tried=f"{tried} {name}", got="none", misconception=stopped)
             if name != "magnitude":
-                _match(grad, wanted, [(whole, live)], tried=f"{tried} {name}", otherwise=stopped)
+                known = [(whole, live)]
+                close(grad, wanted, tried=f"{tried} {name}", misconception=stopped, known=known, tolerance=1e-4)
             else:
                 close(grad, wanted, tried=f"{tried} {name}", misconception=stopped, tolerance=1e-3)
 
