@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_absent_assets_are_reported_with_the_command_to_run(tmp_path: Path) -> N
     assert run.returncode == 0, run.stderr
     assert "Not here yet: efficientnet_lite0" in run.stdout
     assert run.stdout.rstrip().endswith("Run: tlcourse fetch")
+
+
+@pytest.mark.parametrize("command", [["doctor", "--offline"], ["progress"]])
+def test_what_is_printed_into_a_file_on_windows_keeps_its_marks(command: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", f"from tlcourse.cli import main; main({command})"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},  # what Python takes for files there
+        capture_output=True,
+    )
+    assert not run.stderr, run.stderr.decode("utf-8")
+    assert set(run.stdout.decode("utf-8")) & set("✓✗○●")
+
+
+def test_a_reader_that_has_seen_enough_is_no_defect() -> None:
+    program = f"{shlex.quote(sys.executable)} -c 'from tlcourse.cli import main; main([\"assets\"])'"
+    run = subprocess.run(["sh", "-c", f"{program} | true"], capture_output=True, text=True)
+    assert not run.stderr, run.stderr
 
 
 def test_errors_of_others_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

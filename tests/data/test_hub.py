@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tlcourse import assets, data
+from tlcourse.assets import cache
 from tlcourse.data import hub
 
 
@@ -172,13 +173,21 @@ def test_without_network_the_built_in_set_is_named(load, title, instead, tmp_pat
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(assets.AssetUnavailable, match=r"SST-2 needs datasets; run: pip install 'tlcourse\[hub\]'"):
+    with pytest.raises(assets.AssetUnavailable, match=r'SST-2 needs datasets; run: python .* -e "\.\[hub\]"'):
         data.sst2(root=tmp_path)
 
 
 def test_files_are_kept_in_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "home", lambda: tmp_path)
+    monkeypatch.setenv("TLCOURSE_HOME", str(tmp_path))
     assert hub._folder("sst2", None) == tmp_path / "hub" / "sst2"
+
+
+def test_a_shared_cache_is_read_and_what_is_not_in_it_goes_to_ones_own(tmp_path, monkeypatch):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    (shared / "hub" / "sst2").mkdir(parents=True)
+    monkeypatch.setattr(cache, "places", lambda: (shared, own))  # as where the first cannot be written
+    assert hub._folder("sst2", None) == shared / "hub" / "sst2"
+    assert hub._folder("cifar10", None) == own / "hub" / "cifar10"
 
 
 @pytest.mark.parametrize("load", [data.cifar10, data.flowers102, data.eurosat, data.pneumonia_mnist, data.sst2])

@@ -72,3 +72,12 @@ def test_bad_inputs(reviews, model):
         finetuning.plain_loop(model, reviews, epochs=0, lr=0.1)
     with pytest.raises(ValueError, match=r"lr=-1\.0"):
         finetuning.plain_loop(model, reviews, epochs=1, lr=-1.0)
+
+
+def test_gradients_from_before_do_not_count(reviews, model):
+    plain, stale = copy.deepcopy(model), copy.deepcopy(model)
+    for parameter in stale.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    for each in (plain, stale):
+        finetuning.plain_loop(each, reviews, epochs=1, lr=1e-3)
+    torch.testing.assert_close(stale.state_dict(), plain.state_dict(), rtol=0, atol=0)

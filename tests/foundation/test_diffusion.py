@@ -356,3 +356,13 @@ def one_sample(**changes: object) -> torch.Tensor:
 def test_bad_input_is_named_with_its_remedy(call, message: str):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_numbers_keep_their_type(dtype: torch.dtype):
+    clean, noise, t = torch.zeros(2, 1, 2, 2, dtype=dtype), torch.ones(2, 1, 2, 2, dtype=dtype), torch.tensor([3, 7])
+    schedule = cosine_schedule(10)
+    noisy = add_noise(clean, t, noise=noise, schedule=schedule)
+    target = velocity(clean, t, noise=noise, schedule=schedule)
+    parts = clean_and_noise(noisy, target, t, schedule=schedule)
+    assert {x.dtype for x in (noisy, target, *parts)} == {dtype}

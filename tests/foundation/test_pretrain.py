@@ -24,6 +24,7 @@ from tlcourse.foundation import (
     next_token_loss,
     pretrain,
     score,
+    text_losses,
     train_bpe,
     windows,
 )
@@ -218,3 +219,14 @@ def test_a_reader_learns_a_task() -> None:
     model = models.Classifier(TextReader(tiny(causal=True), TOKENIZER), 2)
     training.fit(model, texts, steps=100, batch_size=8, lr=3e-3)
     assert training.evaluate(model, texts).accuracy == 1
+
+
+def test_reading_and_continuing_ignore_dropout_and_put_the_mode_back() -> None:
+    model = Transformer(len(TOKENIZER), context=12, width=8, heads=2, layers=1, causal=True, dropout=0.5)
+    for what in (
+        lambda: score(model, STREAM).losses.tolist(),
+        lambda: text_losses(model, TOKENIZER, ["the cat sat"]).tolist(),
+        lambda: continue_text(model, TOKENIZER, "the", tokens=5, temperature=0),
+    ):
+        assert what() == what()
+        assert model.training

@@ -361,3 +361,10 @@ def test_bad_input():
         meta.RelationNetwork(nn.Identity(), meta.RelationModule(3))(episodes(3, 3, 3))
     with pytest.raises(NotImplementedError, match="what a method defines"):
         meta.Comparison(nn.Identity())(episodes(3))
+
+
+def test_measuring_puts_the_mode_back():
+    method = METHODS["prototypical"]().train()
+    items, labels = torch.rand(30, 1, 16, 16), torch.arange(30) % 3
+    meta.evaluate_episodes(method, items, labels, episodes=2, n_way=2, n_query=2)
+    assert method.training

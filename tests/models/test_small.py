@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlcourse import models
+from tlcourse import foundation, models
 
 
 def test_conv4_gives_one_row_of_width_for_any_size():
@@ -68,6 +68,43 @@ def test_fingerprint_tells_name_shape_and_type_apart():
     flat = nn.ParameterDict({"w": torch.zeros(6)})
     assert models.fingerprint(flat) != models.fingerprint(nn.ParameterDict({"w": torch.zeros(2, 3)}))
     assert models.fingerprint(flat) != models.fingerprint(nn.ParameterDict({"v": torch.zeros(6)}))
+
+
+def test_fingerprint_sees_what_no_saved_tensor_shows():
+    def network(scale: float = 1.0, activation: nn.Module | None = None, hidden: float = 0.0) -> nn.Module:
+        net = nn.Sequential(nn.Linear(2, 2), activation or nn.ReLU())
+        net.scale = scale
+        net.register_buffer("hidden", torch.tensor(hidden), persistent=False)
+        return net
+
+    torch.manual_seed(0)
+    plain = network()
+    twin = copy.deepcopy(plain)
+    twin(torch.randn(3, 2))
+    assert models.fingerprint(twin.eval()) == models.fingerprint(plain), "use and mode change no function of weights"
+    for change in ({"scale": 2.0}, {"activation": nn.Tanh()}, {"hidden": 1.0}):
+        other = network(**change)
+        other[0].load_state_dict(plain[0].state_dict())
+        assert models.fingerprint(other) != models.fingerprint(plain), change
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: models.Conv4(seed=3),
+        lambda: models.Classifier(models.MLP([2, 2]), 2, seed=3),
+        lambda: foundation.linear_head(3, 2, seed=3),
+        lambda: foundation.mlp_head(3, 4, 2, seed=3),
+        lambda: foundation.Transformer(9, context=4, width=8, heads=2, layers=1, causal=True, seed=3),
+    ],
+)
+def test_drawing_weights_leaves_everybody_elses_random_numbers_alone(draw, monkeypatch: pytest.MonkeyPatch):
+    cards: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", cards.append)
+    before = torch.get_rng_state()
+    draw()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not cards, "a graphics card was seeded, and nothing puts that back"
 
 
 def test_bad_arguments():

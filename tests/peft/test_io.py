@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tlcourse.peft import (
     active,
     adapters,
+    count_parameters,
     inject_adapter,
     inject_bitfit,
     inject_dora,
@@ -251,3 +252,19 @@ def test_one_virtual_token_in_a_file(inject: Any, build: Any, batch: Any, tmp_pa
     model = inject(build("llama"), 1)
     again = load_adapter(build("llama"), save_adapter(model, tmp_path))
     assert torch.equal(outputs(again, batch), outputs(model, batch))
+
+
+def test_a_layer_that_stands_in_two_places_has_one_adapter_in_the_file_too(tmp_path: Path):
+    def twice() -> nn.Module:
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 4)
+        return nn.Sequential(layer, nn.ReLU(), layer)
+
+    model, x = inject_lora(twice(), "*", rank=2, alpha=4), torch.randn(3, 4)
+    with torch.no_grad():
+        model[0].B.normal_()
+    save_adapter(model, tmp_path)
+    loaded = load_adapter(twice(), tmp_path)
+    torch.testing.assert_close(loaded(x), model(x))
+    assert loaded[0] is loaded[2]
+    assert count_parameters(loaded) == count_parameters(model)

@@ -105,3 +105,13 @@ def test_removing_what_is_merged_follows_a_model_that_moved(build: Any, batch: A
     assert {p.dtype for p in model.parameters()} == {torch.float64}
     assert model.transformer.h[0].attn.c_attn.training
     torch.testing.assert_close(model.eval()(**batch).logits.float(), before, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_merged_shares_no_numbers_with_the_backbone():
+    model = inject_lora(nn.Sequential(nn.Linear(3, 3)), "*", rank=1, alpha=1)
+    before = model[0].base.bias.clone()
+    merge(model)
+    with torch.no_grad():
+        model[0].bias.zero_()
+    unmerge(model)
+    assert torch.equal(model[0].base.bias, before)

@@ -379,6 +379,14 @@ def test_an_accuracy_before_the_task_was_trained_is_not_what_was_forgotten():
     assert shift.average_forgetting(lucky) == shift.average_forgetting(MATRIX)
 
 
+@pytest.mark.parametrize("make", [shift.EWC, shift.LwF, shift.Replay])
+def test_a_strategy_that_remembers_is_not_used_twice(digits, make):
+    tasks, used = shift.class_incremental(*digits, GROUPS), make()
+    learn(tasks, used, steps=2)
+    with pytest.raises(ValueError, match="earlier run; make a new one"):
+        learn(tasks, used, steps=2)
+
+
 def test_bad_input(digits, unchecked):
     with pytest.raises(ValueError, match="each class in one of them"):
         shift.class_incremental(*digits, ((0, 1), (1, 2)))

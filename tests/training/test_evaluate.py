@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from tlcourse import training
-from tlcourse.training.evaluation import balanced_accuracy
+from tlcourse.training.evaluation import balanced_accuracy, evaluate_on
 
 
 class Logits(nn.Module):
@@ -68,3 +70,19 @@ def test_a_part_held_in_evaluation_mode_stays_there():
     model[1].eval()
     training.evaluate(model, TensorDataset(torch.randn(6, 3), torch.arange(6) % 2))
     assert [module.training for module in model] == [True, False, True]
+
+
+def test_labels_that_are_numbers_have_a_loss_and_no_accuracy():
+    numbers = TensorDataset(torch.randn(9, 4), torch.randn(9, 4))
+    found = evaluate_on(Logits(), numbers, torch.device("cpu"), loss=F.mse_loss, batch_size=4)
+    expected = F.mse_loss(Logits().eval()(numbers[:][0]), numbers[:][1])
+    assert found.loss == pytest.approx(float(expected), abs=1e-6)
+    assert math.isnan(found.accuracy)
+    assert math.isnan(found.balanced_accuracy)
+    assert len(found.predictions) == 0
+
+
+def test_classes_counted_in_32_bits_are_classes():
+    x, labels = sample()[:]
+    found = training.evaluate(Logits(), TensorDataset(x, labels.int()))
+    assert found.accuracy == training.evaluate(Logits(), sample()).accuracy

@@ -22,14 +22,18 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.first, self.second, self.calls = nn.Linear(6, 5), nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.9)), 0
+        self.first, self.second, self.read = nn.Linear(6, 5), nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.9)), []
+
+    @property
+    def calls(self) -> int:
+        return sum(self.read)  # a plain counter would be a part of what the network is
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += len(x)
+        self.read.append(len(x))
         return self.second(self.first(x))
 
     def stage_features(self, x: Tensor) -> dict[str, Tensor]:
-        self.calls += len(x)
+        self.read.append(len(x))
         return {"first": self.first(x), "second": self.second(self.first(x))}
 
     def fingerprint(self) -> str:

@@ -45,3 +45,10 @@ def test_clipping_does_not_count_gradients_of_earlier_updates():
         training.update(layers, rule, layers(torch.ones(3)).sum())
         norms.append(float(layers[0].weight.grad.norm()))
     assert norms == pytest.approx([norms[0]] * 3)
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
+def test_a_clip_that_would_train_nothing_or_uphill(clip: float):
+    layer = model()
+    with pytest.raises(ValueError, match=r"clip is .*above 0"):
+        training.update(layer, torch.optim.SGD(layer.parameters(), lr=1.0), layer(torch.ones(3)).sum(), clip=clip)

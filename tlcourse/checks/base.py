@@ -74,7 +74,7 @@ def fresh_inputs() -> Iterator[None]:
     random.seed()
     seed = random.getrandbits(31)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # not that of a graphics card, which nothing puts back
     try:
         yield
     finally:

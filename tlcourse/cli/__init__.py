@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from tlcourse.cli.course import CommandError
 from tlcourse.cli.parser import build_parser
@@ -15,6 +17,9 @@ def main(argv: list[str] | None = None) -> int:
     Errors that the course raises on purpose carry their remedy, so they are shown as one message. Any other
     exception is a defect and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")  # Windows writes files in an encoding that has no ✓
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.command is None:
@@ -23,6 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     command = import_module(f"tlcourse.cli.{arguments.module}")  # only what this command needs
     try:
         return int(command.run(arguments))
+    except BrokenPipeError:  # `tlcourse doctor | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to go on.", file=sys.stderr)
         return 130

@@ -13,9 +13,9 @@ import subprocess
 import sys
 
 from tlcourse.cli.classroom import environment, folders, kernel, port, proxy
+from tlcourse.cli.course import INSTALL
 from tlcourse.cli.finding import Check, Finding
 
-INSTALL = 'python -m pip install -e ".[notebooks]"'
 NEEDED_MEMORY = 3e9  # bytes; the budget of a lesson
 _TELLING = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "scikit-learn", "matplotlib")
 _SETTINGS = ("TLCOURSE_HOME", "TLCOURSE_SOURCE", "TLCOURSE_DEVICE", "TLCOURSE_PROGRESS", "HF_HUB_OFFLINE")

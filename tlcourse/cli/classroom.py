@@ -32,7 +32,7 @@ def environment() -> Finding:
     except course.CommandError as error:
         return Finding("environment", "note", f"tlcourse from {package}", str(error))
     if (here / "tlcourse").is_dir() and (here / "tlcourse").resolve() != package:
-        remedy = f'In {here} run: python -m pip install -e ".[notebooks]"'
+        remedy = f"In {here} run: {course.INSTALL}"
         return Finding("environment", "problem", f"tlcourse comes from {package}, not from this folder", remedy)
     return Finding("environment", "ok", "tlcourse is that of this folder")
 

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 START = Path("notebooks", "00_start_here.ipynb")
+INSTALL = 'python -m pip install -e ".[notebooks]"'  # the remedy for a package that is missing
 
 
 class CommandError(RuntimeError):

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         from jupyterlab.labapp import LabApp
     except ModuleNotFoundError as error:
         raise course.CommandError(
-            f'JupyterLab is not installed ({error.name} is missing). Run: python -m pip install -e ".[notebooks]"'
+            f"JupyterLab is not installed ({error.name} is missing). Run: {course.INSTALL}"
         ) from error
     if not arguments.no_fetch:
         _fetch()

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     except ModuleNotFoundError as error:
-        raise CommandError(f"{error.name} is missing; run: pip install 'tlcourse[notebooks]'") from error
+        raise CommandError(f"{error.name} is missing; run: {course.INSTALL}") from error
     for name in made.written:
         print(f"written: {name} ({made.points[name]} points)")
     for name in made.kept:

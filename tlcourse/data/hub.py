@@ -19,6 +19,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from tlcourse import assets
+from tlcourse.assets import cache
 from tlcourse.data.choices import one_of, pixels
 from tlcourse.data.containers import Images, Texts
 from tlcourse.data.own import read_image
@@ -146,7 +147,11 @@ def _reach(url: str) -> None:
 
 
 def _folder(name: str, root: str | Path | None) -> Path:
-    return assets.home() / "hub" / name if root is None else Path(root).expanduser()
+    """`root`, or where the data set is, or where it will be: a shared cache may be there for reading alone."""
+    if root is not None:
+        return Path(root).expanduser()
+    there = (place / "hub" / name for place in cache.places())
+    return next((folder for folder in there if folder.is_dir()), cache.workplace() / "hub" / name)
 
 
 @contextmanager
@@ -157,7 +162,7 @@ def _hub(title: str, folder: Path, instead: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise assets.AssetUnavailable(f"{title} needs {error.name}; run: pip install 'tlcourse[hub]'") from error
+        raise assets.AssetUnavailable(f'{title} needs {error.name}; run: python -m pip install -e ".[hub]"') from error
     except (OSError, RuntimeError) as error:
         raise assets.AssetUnavailable(
             f"{title} is not in {folder} and could not be downloaded ({type(error).__name__}: {error}). "

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from tlcourse.data import Images
+from tlcourse.models.drawing import drawn_by
 
 Pixels = UInt8[Tensor, "n c h w"]
 
@@ -39,8 +40,7 @@ def with_copies(images: Images, augment: Callable[[Pixels], Pixels], *, copies: 
     """
     if copies < 1:
         raise ValueError(f"copies is {copies}; give 1 or more")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_by(seed):
         versions = [images.pixels, *(augment(images.pixels) for _ in range(copies))]
     repeated = images.take(list(range(len(images))) * (copies + 1))
     return replace(repeated, pixels=torch.cat(versions))

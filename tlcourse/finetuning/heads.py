@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
+
+from tlcourse.models.drawing import drawn_by
 
 HEADS = ("head", "classifier", "fc", "heads.head", "score")
 """Where the classifiers of this course, timm, torchvision and transformers keep their last linear layer."""
@@ -41,8 +42,7 @@ def replace_head(model: nn.Module, n_classes: int, *, path: str | None = None, s
     if n_classes < 2:
         raise ValueError(f"n_classes is {n_classes}; a classifier needs at least 2")
     name, old = head_of(model, path=path)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_by(seed):
         new = nn.Linear(old.in_features, n_classes, bias=old.bias is not None)
     new.to(old.weight.device, old.weight.dtype)
     owner, _, leaf = name.rpartition(".")

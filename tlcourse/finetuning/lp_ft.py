@@ -18,9 +18,11 @@ def start_from_probe(model: models.Classifier, dataset: Any, *, l2: float = 10.0
     distorted less (Section 3.4).
 
     The probe sees standardised features, the head sees them as they are: its weight is w / scale, and its bias is what
-    the probe says of a feature vector of zeros. Raises ValueError when the head does not fit the classes.
+    the probe says of a feature vector of zeros. The model moves to `training.device()`.
+    Raises ValueError when the head does not fit the classes.
     """
     check_head(model, dataset)
+    model.to(training.device())
     features = training.features(model.backbone, dataset, cache=False)
     probe = training.probe(features, dataset.labels, l2=l2, scaling="common")
     weight = probe.weight / probe.scale

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tlcourse.foundation.blocks import ResidualBlock
+from tlcourse.models.drawing import drawn_by
 
 PATCH = 4  # one position of the latents stands for 4 × 4 pixels
 
@@ -64,8 +65,7 @@ class Autoencoder(nn.Module):
         self.channels = channels
         half, quarter = widths
         pixels = 3 * PATCH**2
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.line_in = nn.Sequential(nn.PixelUnshuffle(PATCH), nn.Conv2d(pixels, 2 * channels, 1))
             self.line_out = nn.Sequential(nn.Conv2d(channels, pixels, 1), nn.PixelShuffle(PATCH))
             self.encoder = nn.Sequential(
@@ -183,7 +183,7 @@ def psnr(rebuilt: Float[Tensor, "n ..."], pictures: Float[Tensor, "n ..."]) -> F
     """
     if rebuilt.shape != pictures.shape:
         raise ValueError(f"rebuilt has shape {tuple(rebuilt.shape)}, pictures {tuple(pictures.shape)}; give pairs")
-    return 10 * torch.log10(4 / (rebuilt - pictures).square().mean(dim=(1, 2, 3)))
+    return 10 * torch.log10(4 / (rebuilt - pictures).square().flatten(1).mean(dim=1))
 
 
 def to_unit(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

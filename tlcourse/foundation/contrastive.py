@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tlcourse import training
 from tlcourse.foundation.pairs import Pairs
+from tlcourse.models.drawing import drawn_by
 
 START, LARGEST = 1 / 0.07, 100.0
 """The factor of the cosines at the start, and at most (Section 2.5)."""
@@ -83,14 +84,17 @@ class TwoTowers(nn.Module):
 
 def linear_head(inputs: int, outputs: int, *, seed: int = 0) -> nn.Linear:
     """CLIP's head: one matrix, without a bias, each column drawn so that lengths are kept on average."""
-    head = nn.Linear(inputs, outputs, bias=False)
+    with drawn_by(seed):
+        head = nn.Linear(inputs, outputs, bias=False)
     nn.init.normal_(head.weight, std=inputs**-0.5, generator=torch.Generator().manual_seed(seed))
     return head
 
 
 def mlp_head(inputs: int, hidden: int, outputs: int, *, seed: int = 0) -> nn.Sequential:
     """A head with one hidden layer, as SimCLR's (Chen et al. 2020, arXiv:2002.05709, Section 4.2)."""
-    first, last = nn.Linear(inputs, hidden), linear_head(hidden, outputs, seed=seed + 1)
+    with drawn_by(seed):
+        first = nn.Linear(inputs, hidden)
+    last = linear_head(hidden, outputs, seed=seed + 1)
     nn.init.normal_(first.weight, std=(2 / inputs) ** 0.5, generator=torch.Generator().manual_seed(seed))
     nn.init.zeros_(first.bias)
     return nn.Sequential(first, nn.ReLU(), last)

@@ -35,11 +35,11 @@ class NoiseSchedule:
     def __len__(self) -> int:
         return len(self.kept)
 
-    def levels(self, t: Int[Tensor, " n"] | int) -> tuple[Any, Any]:
+    def levels(self, t: Int[Tensor, " n"] | int, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
         """√ᾱ_t and √(1 − ᾱ_t), the shares of signal and noise; t = −1 is the clean picture.
 
-        Two numbers for one step, two tensors (n, 1, 1, 1) for a step each. Raises ValueError for a step that is not in
-        the schedule.
+        Two numbers for one step, two tensors (n, 1, 1, 1) of type `dtype` for a step each.
+        Raises ValueError for a step that is not in the schedule.
         """
         steps = torch.as_tensor(t)
         low, high = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
@@ -50,7 +50,7 @@ class NoiseSchedule:
         kept = torch.cat([self.kept, self.kept.new_ones(1)])[steps.cpu()]  # the 1 is at place -1
         if isinstance(t, int):
             return math.sqrt(kept), math.sqrt(1 - kept)
-        shares = torch.stack([kept.sqrt(), (1 - kept).sqrt()]).float().to(steps.device)
+        shares = torch.stack([kept.sqrt(), (1 - kept).sqrt()]).to(steps.device, dtype)
         return shares[0, :, None, None, None], shares[1, :, None, None, None]
 
 
@@ -83,7 +83,7 @@ def add_noise(
     schedule: NoiseSchedule,
 ) -> Float[Tensor, "n c h w"]:
     """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε: t steps of noise at once (Ho et al., Eq. 4)."""
-    signal, spread = schedule.levels(t)
+    signal, spread = schedule.levels(t, clean.dtype)
     return signal * clean + spread * noise
 
 
@@ -98,7 +98,7 @@ def velocity(
 
     Where hardly any signal is left, ε tells nothing about the picture; v still does.
     """
-    signal, spread = schedule.levels(t)
+    signal, spread = schedule.levels(t, clean.dtype)
     return signal * noise - spread * clean
 
 
@@ -116,7 +116,7 @@ def clean_and_noise(
     Raises ValueError for anything else.
     """
     check_prediction(predicts)
-    signal, spread = schedule.levels(t)
+    signal, spread = schedule.levels(t, noisy.dtype)
     if predicts == "v":
         return signal * noisy - spread * output, spread * noisy + signal * output
     return (noisy - spread * output) / signal, output

@@ -6,6 +6,7 @@ import torch
 
 from tlcourse.foundation.tokenizer import END, Tokenizer
 from tlcourse.foundation.transformer import Transformer
+from tlcourse.training.evaluation import evaluating
 
 
 @torch.no_grad()
@@ -40,7 +41,8 @@ def continue_text(
     generator = torch.Generator().manual_seed(seed)
     home = next(model.parameters()).device
     for _ in range(tokens):
-        logits = model(torch.tensor([ids], device=home))[0, -1].cpu()
+        with evaluating(model):
+            logits = model(torch.tensor([ids], device=home))[0, -1].cpu()
         if temperature == 0:
             token = int(logits.argmax())
         else:

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tlcourse.foundation.tokenizer import END, Tokenizer
 from tlcourse.foundation.transformer import Transformer
+from tlcourse.training.evaluation import evaluating
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def text_losses(
         ids = [torch.tensor([END, *tokenizer.encode(text)]) for text in texts[start : start + batch_size]]
         padded = pad_sequence(ids, batch_first=True, padding_value=-1)
         wanted = padded[:, 1:].to(home)
-        logits = model(padded[:, :-1].clamp(min=0).to(home))
+        with evaluating(model):
+            logits = model(padded[:, :-1].clamp(min=0).to(home))
         each = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=-1, reduction="none")
         losses.append(each.sum(dim=1).cpu())
     return torch.cat(losses)

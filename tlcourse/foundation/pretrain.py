@@ -15,6 +15,7 @@ from torch import Tensor
 from tlcourse import training
 from tlcourse.foundation.tokenizer import MASK, SPECIAL
 from tlcourse.foundation.transformer import Transformer
+from tlcourse.training.evaluation import evaluating
 
 Objective = Callable[[Transformer, Tensor, torch.Generator], Tensor]
 """objective(model, windows of the stream, generator) is a mean loss in nats a token."""
@@ -157,14 +158,13 @@ def score(model: Transformer, stream: Int64[Tensor, " tokens"], *, batch_size: i
     """
     if not model.causal or len(stream) < 2:
         raise ValueError("scores of next tokens need a model with causal=True and a stream of two tokens or more")
-    model = model.to(training.device()).eval()
     inputs, targets = stream[:-1], stream[1:]
     whole = len(inputs) // model.context * model.context
     pieces = [piece for piece in (inputs[:whole].view(-1, model.context), inputs[None, whole:]) if piece.numel()]
     losses, hits = [], []
     done = 0
-    for piece in pieces:
-        for ids in piece.split(batch_size):
+    with evaluating(model.to(training.device())):
+        for ids in (part for piece in pieces for part in piece.split(batch_size)):
             logits = model(ids.to(training.device())).flatten(0, 1).cpu()
             wanted = targets[done : done + ids.numel()]
             losses.append(F.cross_entropy(logits, wanted, reduction="none"))

@@ -3,6 +3,7 @@ arXiv:1511.01432; Howard and Ruder 2018, arXiv:1801.06146)."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -52,5 +53,6 @@ class TextReader(nn.Module):
         return masked_mean(self.transformer.hidden(ids, mask), mask.long())
 
     def fingerprint(self) -> str:
-        """The exact weights, for caches."""
-        return f"reader-{fingerprint(self.transformer)}"
+        """The exact weights and words, for caches."""
+        words = hashlib.sha256(self.tokenizer.core.to_str().encode()).hexdigest()[:16]
+        return f"reader-{words}-{fingerprint(self.transformer)}"

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from tlcourse.models.drawing import drawn_by
+
 
 class SelfAttention(nn.Module):
     """softmax(Q Kᵀ / √d) V in several heads (Eq. 1 and Section 3.2.2)."""
@@ -80,9 +82,10 @@ class Transformer(nn.Module):
                 f"vocabulary={vocabulary}, context={context}, width={width}, layers={layers}: each must be 1 or more"
             )
         self.vocabulary, self.context, self.dim, self.causal = vocabulary, context, width, causal
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads, causal=causal, dropout=dropout) for _ in range(layers))
+        with drawn_by(seed):
+            self.tokens = nn.Embedding(vocabulary, width)
+            self.positions = nn.Embedding(context, width)
+            self.blocks = nn.ModuleList(Block(width, heads, causal=causal, dropout=dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self._draw(seed)

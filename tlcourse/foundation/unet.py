@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tlcourse.foundation.attention import ContextAttention
 from tlcourse.foundation.blocks import ResidualBlock
 from tlcourse.foundation.condition import NO_STYLE, Condition
+from tlcourse.models.drawing import drawn_by
 
 
 class UNet(nn.Module):
@@ -47,8 +48,7 @@ class UNet(nn.Module):
             )
         self.channels, self.n_styles, self.text_dim = channels, n_styles, text_dim
         full, half = widths
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.time = TimeEmbedding(embedding)
             self.wish = ConditionEmbedding(text_dim, n_styles, embedding=embedding, context=context, tokens=tokens)
             self.first = nn.Conv2d(channels, full, 3, padding=1)

@@ -44,6 +44,6 @@ def small_changes(
         torch.stack([cos, -tall * sin, 2 * shift * draw[2]], dim=1),
         torch.stack([sin / tall, cos, 2 * shift * draw[3]], dim=1),
     )
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(pictures.shape), align_corners=False)
     values = pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures
+    grid = F.affine_grid(torch.stack(rows, dim=1).to(values.dtype), list(pictures.shape), align_corners=False)
     return F.grid_sample(values, grid, align_corners=False)

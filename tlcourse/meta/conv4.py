@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tlcourse.models.drawing import drawn_by
+
 
 class ConvMaps(nn.Module):
     """Four blocks of 3x3 convolution, batch norm and ReLU, the first `poolings` with 2x2 max pooling: feature maps.
@@ -22,8 +24,7 @@ class ConvMaps(nn.Module):
                 "give 1 or more, 1 or more, and 0 to 4"
             )
         self.in_channels, self.width, self.smallest = in_channels, width, 2**poolings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             channels = (in_channels, *[width] * 4)
             blocks = [_block(channels[i], width, pool=i < poolings) for i in range(4)]
             self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)

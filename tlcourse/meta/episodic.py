@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tlcourse import training
 from tlcourse.meta.comparison import Comparison
 from tlcourse.meta.episodes import Episodes, sample_episodes
+from tlcourse.training.evaluation import evaluating
 
 
 def train_episodic(
@@ -98,16 +99,16 @@ def evaluate_episodes(
     """
     if episodes < 2 or at_once < 1:
         raise ValueError(f"episodes is {episodes} and at_once {at_once}; give 2 or more, and 1 or more")
-    method.to(training.device()).eval()
-    features = embed_all(method.embed, items)
     generator = torch.Generator().manual_seed(seed)
     found: list[Tensor] = []
-    while len(found) * at_once < episodes:
-        drawn = sample_episodes(
-            features, labels, tasks=at_once, n_way=n_way, k_shot=k_shot, n_query=n_query, generator=generator
-        )
-        right = method.compare(drawn).argmax(dim=-1) == drawn.query_labels
-        found.append(right.double().mean(dim=1).cpu())
+    with evaluating(method.to(training.device())):
+        features = embed_all(method.embed, items)
+        while len(found) * at_once < episodes:
+            drawn = sample_episodes(
+                features, labels, tasks=at_once, n_way=n_way, k_shot=k_shot, n_query=n_query, generator=generator
+            )
+            right = method.compare(drawn).argmax(dim=-1) == drawn.query_labels
+            found.append(right.double().mean(dim=1).cpu())
     return FewShot(torch.cat(found)[:episodes])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tlcourse.meta.comparison import Comparison
 from tlcourse.meta.episodes import Episodes
+from tlcourse.models.drawing import drawn_by
 
 
 class MatchingNetwork(Comparison):
@@ -61,8 +62,7 @@ class FullContext(nn.Module):
         if steps is not None and steps < 1:
             raise ValueError(f"steps is {steps}; give 1 or more, or None")
         self.steps = steps
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.both_ways = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
             self.reader = nn.LSTMCell(2 * dim, dim)
 
@@ -82,7 +82,7 @@ class FullContext(nn.Module):
         self, query: Float[Tensor, "tasks queries dim"], support: Float[Tensor, "tasks shots dim"]
     ) -> Float[Tensor, "tasks queries dim"]:
         """An LSTM that reads the support set by attention, again and again (Eqs. 2 to 6 of Appendix A.1)."""
-        hidden, cell = query, torch.zeros_like(query)
+        hidden, cell = query, query.new_zeros(query.shape)
         for _ in range(self.steps or support.shape[1]):
             read = (hidden @ support.mT).softmax(dim=-1) @ support
             inputs = torch.cat([query, read], dim=-1).flatten(0, 1)

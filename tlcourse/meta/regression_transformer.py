@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tlcourse import training
+from tlcourse.models.drawing import drawn_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,7 @@ class RegressionTransformer(nn.Module):
                 "give 1 or more of each, and a width that the heads divide"
             )
         self.dim, self.longest = dim, longest
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.read_in = nn.Linear(dim + 1, width)
             self.places = nn.Parameter(0.02 * torch.randn(2 * longest, width))
             layer = nn.TransformerEncoderLayer(

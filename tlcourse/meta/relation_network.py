@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tlcourse.meta.comparison import Comparison
 from tlcourse.meta.episodes import Episodes
 from tlcourse.meta.prototypical import prototypes
+from tlcourse.models.drawing import drawn_by
 
 
 class RelationNetwork(Comparison):
@@ -44,8 +45,7 @@ class RelationModule(nn.Module):
 
     def __init__(self, width: int = 64, hidden: int = 8, *, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.pair = nn.Conv2d(2 * width, width, 3, padding=1)
             self.first = nn.Sequential(nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.ReLU())
             second = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.ReLU()

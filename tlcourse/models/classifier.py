@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from tlcourse.models.drawing import drawn_by
 
 
 class Classifier(nn.Module):
@@ -24,8 +25,7 @@ class Classifier(nn.Module):
         if not isinstance(dim, int):
             raise ValueError(f"backbone {type(backbone).__name__} has no `dim`; set it to the width of its features")
         self.backbone = backbone
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.head = nn.Linear(dim, n_classes)
         if hasattr(backbone, "collate"):
             self.collate = backbone.collate

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tlcourse.models.drawing import drawn_by
+
 
 class Conv4(nn.Module):
     """Four convolution blocks, the network of the few-shot literature (Vinyals et al. 2016, arXiv:1606.04080).
@@ -23,8 +25,7 @@ class Conv4(nn.Module):
             raise ValueError(f"in_channels and width must be at least 1; got {in_channels} and {width}")
         self.dim = width
         self.in_channels = in_channels
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             self.blocks = nn.Sequential(*(_block(in_channels if i == 0 else width, width) for i in range(4)))
 
     def forward(self, pixels: Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n width"]:
@@ -59,8 +60,7 @@ class MLP(nn.Module):
         self.dim = sizes[-1]
         self.inputs = sizes[0]
         layers: list[nn.Module] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             for before, after in pairwise(sizes):
                 layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tlcourse import assets
+from tlcourse.models.drawing import drawn_by
 from tlcourse.models.fingerprints import fingerprint
 from tlcourse.models.sources import check_loaded, check_pretrained, checkpoint_folder, from_hugging_face, quiet, resolve
 
@@ -133,8 +134,7 @@ def _load(where: str, *, pretrained: bool, seed: int, local_only: bool = True) -
     """The encoder and its tokenizer. BERT's pooler is left out: nothing here uses it, so it would never be trained."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with quiet(), drawn_by(seed):
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local_only)
         config = AutoConfig.from_pretrained(where, local_files_only=local_only)
         pooler = {"add_pooling_layer": False} if config.model_type == "bert" else {}

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tlcourse import assets
+from tlcourse.models.drawing import drawn_by
 from tlcourse.models.fingerprints import fingerprint
 from tlcourse.models.sources import asset_digest, check_pretrained, from_hub, resolve, state_dict
 
@@ -171,14 +172,13 @@ def vision(
 def _with_weights(recipe: _Recipe, weights: dict[str, Tensor] | None, *, seed: int) -> nn.Module:
     """The whole network, with `weights`, or drawn by `seed` when there are none."""
     if weights is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_by(seed):
             return recipe.build(1000)
     last = weights.get(f"{recipe.head}.weight")
     try:
         if last is None:
             raise RuntimeError(f"no entry {recipe.head}.weight")
-        with torch.random.fork_rng(devices=[]):
+        with drawn_by(seed):  # what is drawn is not kept
             net = recipe.build(len(last))
         net.load_state_dict(weights)
     except RuntimeError as error:

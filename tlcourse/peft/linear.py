@@ -51,7 +51,7 @@ def with_weight(layer: nn.Module, weight: Float[Tensor, "out in"], bias: Float[T
         new = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
     new.weight = nn.Parameter(weight.detach(), requires_grad=False)
     if bias is not None:
-        new.bias = nn.Parameter(bias.detach(), requires_grad=False)
+        new.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
     return new.train(layer.training)
 
 

@@ -38,7 +38,8 @@ def to_peft(model: nn.Module, adapter: Adapter) -> tuple[Config, Tensors]:
     if method not in writers:
         raise ValueError(f"peft has no file format for {method!r}; it has one for {', '.join(writers)}")
     config, tensors = writers[method](model, adapter)
-    return config, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: a layer that stands in two places is written twice, and safetensors refuses shared memory.
+    return config, {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def _lora(model: nn.Module, adapter: Adapter) -> tuple[Config, Tensors]:

@@ -81,6 +81,10 @@ class EWC(Naive):
         self.generator = torch.Generator().manual_seed(seed)
         self.memories: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
+    def is_new(self) -> bool:
+        """Whether no weights are held."""
+        return not self.memories
+
     def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor, task: Task) -> Float[Tensor, ""]:
         """Cross-entropy plus the penalties."""
         penalties = [ewc_penalty(model, fisher, anchor) for fisher, anchor in self.memories]

@@ -40,6 +40,10 @@ class LwF(Naive):
         self.seen: set[int] = set()
         self.finished: list[tuple[int, ...]] = []
 
+    def is_new(self) -> bool:
+        """Whether there is no teacher."""
+        return self.teacher is None
+
     def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor, task: Task) -> Float[Tensor, ""]:
         """Cross-entropy plus distillation."""
         logits = model(inputs)

@@ -57,6 +57,10 @@ class Replay(Naive):
         self.memory: Reservoir[tuple[Any, int, tuple[int, ...]]] = Reservoir(capacity, seed=seed)
         self.batch_size = batch_size
 
+    def is_new(self) -> bool:
+        """Whether the reservoir has seen no example."""
+        return self.memory.seen == 0
+
     def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor, task: Task) -> Float[Tensor, ""]:
         """Mean cross-entropy over new and old examples together."""
         old = self.memory.draw(self.batch_size)

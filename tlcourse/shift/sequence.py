@@ -19,6 +19,10 @@ from tlcourse.training.batches import Examples, prepare
 class Naive:
     """Nothing against forgetting: the loss of the task at hand. The other strategies begin from here."""
 
+    def is_new(self) -> bool:
+        """Whether nothing is remembered yet of any task."""
+        return True
+
     def loss(self, model: nn.Module, inputs: Any, labels: Tensor, task: Task) -> Float[Tensor, ""]:
         """What a batch of the present task is trained on."""
         return task_loss(model(inputs), labels, task)
@@ -50,10 +54,12 @@ def learn_sequence(
 
     `model`: logits of the outputs that all tasks need together. A new optimizer for each task, Adam(lr) by default. The
     same seed gives the same weights. The model ends in evaluation mode.
-    Raises ValueError for fewer than two tasks, or arguments that make no sense.
+    Raises ValueError for fewer than two tasks, a strategy that remembers another run, or arguments that make no sense.
     """
     if len(tasks) < 2 or steps < 1 or batch_size < 2:
         raise ValueError(f"{len(tasks)} tasks, {steps} steps, batch_size {batch_size}; give at least 2, 1 and 2")
+    if not strategy.is_new():
+        raise ValueError("this strategy remembers the tasks of an earlier run; make a new one for each run")
     home = training.device()
     model.to(home).eval()
     start = torch.tensor([task_accuracy(model, task) for task in tasks])

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tlcourse import models, training
+from tlcourse.models.drawing import drawn_by
 from tlcourse.shift.batches import endless
 
 NOT_ASKED = -100
@@ -31,7 +32,7 @@ class MaskedTokenHead(nn.Module):
         super().__init__()
         vocabulary, dim = embeddings.weight.shape
         self.embeddings = embeddings
-        with torch.random.fork_rng(devices=[]):  # what PyTorch draws here is not kept
+        with drawn_by(0):  # what PyTorch draws here is not kept
             self.map = nn.Linear(dim, dim)
         nn.init.eye_(self.map.weight)
         nn.init.zeros_(self.map.bias)

@@ -45,15 +45,15 @@ class Examples:
     def labels(self, indices: Tensor) -> Tensor:
         """Labels at `indices`."""
         if not self.paired:
-            return torch.as_tensor(self.dataset.labels)[indices]
-        return torch.as_tensor([self._pair(i)[1] for i in indices.tolist()])
+            return _numbers(torch.as_tensor(self.dataset.labels)[indices])
+        return self._labels([self._pair(i) for i in indices.tolist()])
 
     def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
         """Inputs and labels at `indices`; a dataset of pairs is read once for both."""
         if not self.paired:
             return self.inputs(indices), self.labels(indices)
         pairs = [self._pair(i) for i in indices.tolist()]
-        return self._stacked([pair[0] for pair in pairs]), torch.as_tensor([pair[1] for pair in pairs])
+        return self._stacked([pair[0] for pair in pairs]), self._labels(pairs)
 
     def check_labels(self, labels: Tensor, n_outputs: int) -> None:
         """Raise ValueError for class labels that a model with `n_outputs` has no output for.
@@ -80,8 +80,17 @@ class Examples:
         return pair
 
     @staticmethod
+    def _labels(pairs: Sequence[Sequence[Any]]) -> Tensor:
+        return _numbers(torch.stack([torch.as_tensor(pair[1]) for pair in pairs]))
+
+    @staticmethod
     def _stacked(items: list[Any]) -> Any:
         return torch.stack(items) if all(isinstance(item, Tensor) for item in items) else items
+
+
+def _numbers(labels: Tensor) -> Tensor:
+    """Classes in the type that the losses take, whatever they are counted in; numbers as they are."""
+    return labels if labels.is_floating_point() else labels.long()
 
 
 def prepare(inputs: Any, model: nn.Module, device: torch.device) -> Any:

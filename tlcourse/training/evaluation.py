@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from tlcourse.training.devices import device as best_device
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """`accuracy` and `balanced_accuracy` (mean recall of the classes that occur), 0 to 1; mean `loss` in nats;
-    `predictions`: the class with the highest logit for each example; `n`: how many examples."""
+    `predictions`: the class with the highest logit for each example; `n`: how many examples. Labels that are no classes
+    leave both accuracies NaN, and `predictions` empty."""
 
     accuracy: float
     balanced_accuracy: float
@@ -69,9 +71,14 @@ def evaluate_on(
             logits = model(prepare(inputs, model, device))
             examples.check_labels(labels, logits.shape[-1])
             total += float(loss(logits, labels.to(device))) * len(indices)
-            predictions.append(logits.argmax(dim=-1).cpu())
-            truths.append(labels)
-    predicted, truth = torch.cat(predictions), torch.cat(truths)
+            if not labels.is_floating_point():
+                predictions.append(logits.argmax(dim=-1).cpu())
+            truths.append(labels.cpu())
+    truth = torch.cat(truths)
+    if truth.is_floating_point():
+        nothing = torch.empty(0, dtype=torch.long)
+        return Evaluation(math.nan, math.nan, total / examples.n, nothing, examples.n)
+    predicted = torch.cat(predictions)
     return Evaluation(
         accuracy=accuracy(predicted, truth),
         balanced_accuracy=balanced_accuracy(predicted, truth),

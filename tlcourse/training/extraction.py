@@ -34,7 +34,7 @@ def features(
     one of them the features are computed anew. Cache the whole dataset and index the result: every subset would be
     an entry of its own.
 
-    Raises KeyError for an unknown stage, ValueError for an empty dataset.
+    The backbone moves to `training.device()`. Raises KeyError for an unknown stage, ValueError for an empty dataset.
     """
     if stage is None:
         return _cached(backbone, dataset, False, batch_size=batch_size, cache=cache, progress=progress)[_FINAL]
@@ -63,6 +63,7 @@ def _cached(
 
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+    backbone.to(best_device())
     if not (cache and hasattr(backbone, "fingerprint") and hasattr(dataset, "fingerprint")):
         return _compute(backbone, dataset, stages, batch_size=batch_size, progress=progress)
     names = list(backbone.stages) if stages else [_FINAL]
@@ -92,7 +93,6 @@ def _compute(backbone: Any, dataset: Any, stages: bool, *, batch_size: int, prog
     device = best_device()
     order = _by_length(dataset, examples.n)
     chunks: dict[str, list[Tensor]] = {}
-    backbone.to(device)
     with evaluating(backbone):
         for indices in tqdm(order.split(batch_size), desc="features", disable=not progress):
             batch = prepare(examples.inputs(indices), backbone, device)

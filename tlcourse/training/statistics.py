@@ -87,7 +87,7 @@ def bootstrap(
 
 
 def _numbers(values: Values, *, dims: int) -> np.ndarray:
-    numbers = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    numbers = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if not 1 <= numbers.ndim <= dims or len(numbers) < 2:
         raise ValueError(
             f"values have shape {numbers.shape}; one value says nothing about its spread, so give at least two"
