@@ -20,6 +20,9 @@ CARD = harness.load(Path(__file__).parent / "wrong" / "lesson11.py").CARD
         ("mean of 4 runs", "95 % interval [0.58 to 0.66]"),
         ("Measure it", "We did not show that there is no bias. Measure it"),
         ("Measure it", "Nobody claims that it is unbiased. Measure it"),
+        ("Measure it", "No bias test was made on this model so far. Measure it"),
+        ("Measure it", "No bias was measured. Measure it"),
+        ("Measure it", "Whether it is unbiased was not measured. Measure it"),
     ],
 )
 def test_model_card(old: str, new: str) -> None:

@@ -55,6 +55,15 @@ class Example:
         return "```"
 
 
+class Fenced:
+    """Shows how to call it.
+
+    ```
+    Fenced()
+    ```
+    """
+
+
 def test_source_is_the_real_text_with_file_and_lines() -> None:
     text = source.markdown(tables.table)
     assert text.startswith("**`tlcourse/lesson/tables.py`**, lines ")
@@ -71,7 +80,9 @@ def test_source_of_a_method_is_not_indented_and_fences_are_longer_than_those_ins
     text = source.markdown(Example.method)
     assert "\ndef method(self)" in text
     assert '\n    return "```"' in text
-    assert "````python" in source.markdown(Example) or "```python" in text
+    text = source.markdown(Fenced)
+    assert "\n\n````python\n" in text
+    assert text.endswith("\n````\n")
 
 
 @pytest.mark.parametrize("thing", [3, "text", len, Example().method()])

@@ -20,7 +20,11 @@ def causal_mask(answer: Answer) -> None:
     """each token sees itself and what is before it, and nothing after it"""
     n = int(torch.randint(4, 9, ()))
     tried = f"causal_mask({n})"
-    seen = tensor(answer(n), (n, n), tried=tried).bool()
+    given = answer(n)
+    additive = isinstance(given, torch.Tensor) and bool(given.isinf().any())
+    kind = "That is what is added to the scores, 0 and −∞. Asked is a boolean mask: true where a may look."
+    expect(not additive, tried=tried, got="infinity", misconception=kind)
+    seen = tensor(given, (n, n), tried=tried).bool()
     right = torch.ones(n, n, dtype=torch.bool).tril()
     cases = (
         (right.T, "Rows and columns have changed places: row a says what token a may look at."),
@@ -61,6 +65,19 @@ def corrupt(answer: Answer) -> None:
     expect(1 - masked - same > 0.02, tried=tried, got=got, misconception=never)
     shares = "The shares of the chosen should be 80, 10 and 10 %."
     expect(abs(masked - 0.8) < 0.03 and abs(same - 0.1) < 0.02, tried=tried, got=got, misconception=shares)
+    few = sorted(int(value) for value in answer(torch.full((200, 300), 5), 8)[0].unique())
+    wide = "Random tokens are 3 to vocabulary − 1, each drawn by itself: torch.randint(3, vocabulary, ids.shape)."
+    tried_few = "corrupt(ids, 8) on 60,000 times token 5, and which tokens then occur"
+    expect(few == [MASK, 3, 4, 5, 6, 7], tried=tried_few, got=str(few), misconception=wide)
+    again = tensor(answer(ids.clone(), vocabulary)[1], (200, 300), tried=tried) != NOT_ASKED
+    both = float((again & asked).float().mean())
+    fresh = "The same places are chosen at every call. Draw them anew: the model should be asked about every place."
+    expect(
+        both < 0.04,
+        tried=f"{tried}, twice",
+        got=f"{both:.1%} of the places were chosen both times",
+        misconception=fresh,
+    )
 
 
 @check
@@ -97,7 +114,7 @@ def power_law(answer: Answer) -> None:
 def metrics(answer: Answer) -> None:
     """the share of right digits, and the share of numbers in which every digit is right"""
     hits = torch.rand(50, 6) < 0.8
-    hits[0] = True
+    hits[0], hits[1] = True, False  # some number is right, and no place is right in all
     tried = "metrics(hits) for 50 numbers of 6 digits"
     found = answer(hits)
     pair = isinstance(found, tuple) and len(found) == 2

@@ -55,7 +55,7 @@ def info_nce(answer: Answer) -> None:
 def zero_shot(answer: Answer) -> None:
     """the name with the largest cosine, however long the vectors are"""
     n, classes = int(torch.randint(30, 50, ())), int(torch.randint(5, 9, ()))
-    directions = torch.eye(classes, 12)
+    directions = torch.linalg.qr(torch.randn(12, classes))[0].T  # at right angles, and not along the axes
     names = directions * (torch.arange(classes)[:, None] * 2.0 + 0.2)
     label = torch.randint(classes, (n,))
     pictures = (directions[label] + 0.25 * torch.randn(n, 12)) * (torch.rand(n, 1) * 4 + 0.5)
@@ -73,6 +73,10 @@ def zero_shot(answer: Answer) -> None:
     found = tensor(given, (n,), tried=tried, misconception=axis).long()
     cases = (
         ((pictures @ names.T).argmax(dim=1), "Long names win by their length. Bring every name to length 1."),
+        (
+            (pictures @ F.normalize(names, dim=0).T).argmax(dim=1),
+            "You have normalised the columns, dim=0. Each name is a row: dim=1.",
+        ),
         (scores.argmin(dim=1), "This is the least similar name. Take the largest cosine."),
         (
             torch.cdist(pictures, names).argmin(dim=1),

@@ -186,11 +186,16 @@ def model_card(card: str) -> None:
 
 def _promise(sentence: str) -> str:
     """What a sentence promises that no test can show; empty where it promises nothing, or denies it."""
+    tests = r"(tests?|testing|evaluations?|audits?|analys[ei]s|measurements?|checks?|assessments?)"
+    done = r"(measured|tested|evaluated|checked|assessed)"  # "no bias was measured" may be a lack of tests
     found = re.search(
-        r"\b(bias[- ]free|free of bias|unbiased|no bias|perfectly safe|completely safe)\b", sentence, re.IGNORECASE
+        rf"\b(bias[- ]free|free of bias|unbiased|no bias(?!\s+(\w+\s+)?({tests}|{done})\b)|"
+        r"(perfectly|completely) safe)\b",
+        sentence,
+        re.IGNORECASE,
     )
     denied = found and re.search(
-        r"\b(not|never|nobody|no one|nothing|cannot)\b|n't\b", sentence[: found.start()], re.IGNORECASE
+        r"\b(not|never|nobody|no one|nothing|cannot|whether|if)\b|n't\b", sentence[: found.start()], re.IGNORECASE
     )
     return found[0] if found and not denied else ""
 

@@ -72,6 +72,7 @@ def adapt_norm(answer: Answer) -> None:
         norm.bias.uniform_(-1, 1)
     kept = norm.weight.detach().clone(), norm.bias.detach().clone()
     features = torch.randn(12, d) * 3 + 2
+    was = norm.training, norm.momentum, norm.weight.requires_grad, norm.bias.requires_grad
     answer(norm, features)
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -83,6 +84,8 @@ def adapt_norm(answer: Answer) -> None:
     expect(
         same, tried=tried, got="another weight or bias", misconception="The learned scale and shift stay as they are."
     )
+    now = norm.training, norm.momentum, norm.weight.requires_grad, norm.bias.requires_grad
+    more = "Write the two statistics, and leave the layer as it was."
     part = 0.1 * features.mean(0)
     momentum = "One pass in training mode moves the statistics a tenth of the way only. Set them."
     rule = "running_mean is the mean over the rows."
@@ -92,33 +95,47 @@ def adapt_norm(answer: Answer) -> None:
     known = [(features.std(0, correction=0), spread), (features.var(0), less)]
     right = features.var(0, correction=0)
     close(norm.running_var, right, tried=tried, misconception="The variance over the rows.", known=known)
+    expect(now == was, tried=tried, got="another mode, momentum or requires_grad", misconception=more)
 
 
 @check
 def honest_and_peeked(answer: Answer) -> None:
     """accuracy of the weight that needs no label, and of the one that labels would choose"""
-    accuracy = torch.tensor([[0.50, 0.54], [0.70, 0.62], [0.61, 0.63]]) + 0.05 * torch.rand(())
-    seen = torch.tensor([[1.2, 1.9], [1.3, 1.5], [1.6, 1.7]])  # the mean chooses weight 2, the single highest weight 0
-    tried = "honest_and_peeked(seen, accuracy) for 3 weights and 2 seeds"
+    # `seen` chooses `mean` by its mean, `one` by its highest value, `first` by one seed, the first or last, `worst` by
+    # the worst of its seeds. The mean accuracy is best for `best`, that of the first seed for `worst`.
+    one, best, mean, first, worst = torch.randperm(5).tolist()
+    seen, accuracy = torch.empty(5, 3), torch.empty(5, 3)
+    seen[one], seen[best], seen[mean] = torch.tensor([[1.2, 1.9, 1.1], [1.3, 1.5, 1.2], [1.3, 1.8, 1.7]])
+    seen[first], seen[worst] = torch.tensor([[1.7, 1.0, 1.75], [1.4, 1.5, 1.4]])
+    accuracy[one], accuracy[best], accuracy[mean] = torch.tensor(
+        [[0.50, 0.54, 0.52], [0.66, 0.68, 0.67], [0.61, 0.63, 0.59]]
+    )
+    accuracy[first], accuracy[worst] = torch.tensor([[0.55, 0.57, 0.59], [0.72, 0.58, 0.60]])
+    accuracy += 0.05 * torch.rand(())
+    tried = "honest_and_peeked(seen, accuracy) for 5 weights and 3 seeds"
     found = answer(seen, accuracy)
-    pair = isinstance(found, tuple) and len(found) == 2
+    pair = isinstance(found, tuple | list) and len(found) == 2
     expect(pair, tried=tried, got=type(found).__name__, misconception="Return the pair (honest, peeked).")
     honest, peeked = (float(value) for value in found)
     means = accuracy.mean(dim=1)
-    right = float(means[2]), float(means[1])
+    right = float(means[mean]), float(means[best])
     got = f"honest {honest:.3f}, peeked {peeked:.3f}"
 
     def is_(value: float, other: torch.Tensor) -> bool:
         return abs(value - float(other)) < 1e-5
 
-    swapped = is_(honest, means[1]) and is_(peeked, means[2])
+    swapped = is_(honest, means[best]) and is_(peeked, means[mean])
     expect(not swapped, tried=tried, got=got, misconception="The two have changed places: honest comes first.")
     measure = "That is the measure itself. Both numbers are accuracies of the weight that was chosen."
     expect(not is_(honest, seen.mean(1).max()), tried=tried, got=got, misconception=measure)
     both = "Both numbers are the best accuracy: the honest choice may look at `seen` only."
-    expect(not (is_(honest, means[1]) and is_(peeked, means[1])), tried=tried, got=got, misconception=both)
+    expect(not (is_(honest, means[best]) and is_(peeked, means[best])), tried=tried, got=got, misconception=both)
     single = "You choose by the highest single value of `seen`. Take the mean over the seeds first."
-    expect(not is_(honest, means[0]), tried=tried, got=got, misconception=single)
+    expect(not is_(honest, means[one]), tried=tried, got=got, misconception=single)
+    few = "You choose by one seed. Take the mean of `seen` over all seeds."
+    expect(not is_(honest, means[first]), tried=tried, got=got, misconception=few)
+    least = "You choose by the worst seed of each weight. Take the mean over the seeds."
+    expect(not is_(honest, means[worst]), tried=tried, got=got, misconception=least)
     close(honest, right[0], tried=tried, misconception="The mean accuracy of the weight with the highest mean of seen.")
     each = "The best accuracy of each seed, or of one: that is several weights. Choose one for all the seeds."
     highest = is_(peeked, accuracy.max()) or is_(peeked, accuracy.max(0).values.mean())

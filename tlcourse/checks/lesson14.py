@@ -131,30 +131,46 @@ def reservoir(answer: Answer) -> None:
 @check
 def alarms(answer: Answer) -> None:
     """an alarm when errors become more, and then everything starts anew"""
-    rates = torch.tensor([0.1] * 150 + [0.5] * 150 + [0.9] * 150 + [0.1] * 150)
-    errors = [int(e) for e in torch.rand(600) < rates]
-    errors[0] = 0
-    threshold, delta = 8.0, 0.05
-    tried = f"alarms(errors, {threshold:g}, {delta}) on a stream whose share of errors is 0.1, 0.5, 0.9, 0.1"
-    found = answer(errors, threshold, delta)
-    expect(isinstance(found, list), tried=tried, got=type(found).__name__, misconception="Return a list of positions.")
-    right = _page_hinkley(errors, threshold, delta)
-    cases = (
-        ({"restart": False}, "After an alarm nothing starts anew, so that every further item is an alarm too."),
-        (
-            {"keep_mean": True},
-            "The old mean survives the alarm, so that the new rate of errors looks like a rise for ever.",
-        ),
-        ({"lowest": False}, "The sum is compared with 0. It falls while all is well: compare with its lowest value."),
-        ({"falls": True}, "Fewer errors give an alarm as well: only a rise above the lowest value counts."),
-        ({"delta": False}, "delta is not subtracted, so that a rise too small to matter adds up."),
-    )
-    got = f"alarms at {found[:6]}{' …' if len(found) > 6 else ''}"
-    for change, reason in cases:
-        wrong = _page_hinkley(errors, threshold, delta, **change)
-        expect(wrong == right or list(found) != wrong, tried=tried, got=got, misconception=reason)
-    steps = f"Expected alarms at {right}. Follow the four steps in their order."
-    expect(list(found) == right, tried=tried, got=got, misconception=steps)
+    for _ in range(2):
+        errors, threshold, delta = _stream()
+        tried = f"alarms(errors, {threshold:.2f}, {delta:.3f}) on a stream whose share of errors is 0.1, 0.5, 0.9, 0.1"
+        found = answer(errors, threshold, delta)
+        expect(
+            isinstance(found, list), tried=tried, got=type(found).__name__, misconception="Return a list of positions."
+        )
+        got = f"alarms at {found[:6]}{' …' if len(found) > 6 else ''}"
+        for change, reason in _ALARM_MISTAKES:
+            wrong = _page_hinkley(errors, threshold, delta, **change)
+            expect(list(found) != wrong, tried=tried, got=got, misconception=reason)
+        right = _page_hinkley(errors, threshold, delta)
+        steps = f"Expected alarms at {right}. Follow the four steps in their order."
+        expect(list(found) == right, tried=tried, got=got, misconception=steps)
+
+
+_ALARM_MISTAKES: tuple[tuple[dict[str, bool], str], ...] = (
+    ({"restart": False}, "After an alarm nothing starts anew, so that every further item is an alarm too."),
+    (
+        {"keep_mean": True},
+        "The old mean survives the alarm, so that the new rate of errors looks like a rise for ever.",
+    ),
+    ({"keep_total": True}, "The old sum survives the alarm, so that the next one comes too early."),
+    ({"keep_low": True}, "The old lowest value survives the alarm, and the new sum is far above it at once."),
+    ({"late_mean": True}, "The mean leaves out the present item: update it first, then subtract it."),
+    ({"lowest": False}, "The sum is compared with 0. It falls while all is well: compare with its lowest value."),
+    ({"falls": True}, "Fewer errors give an alarm as well: only a rise above the lowest value counts."),
+    ({"delta": False}, "delta is not subtracted, so that a rise too small to matter adds up."),
+)
+
+
+def _stream() -> tuple[list[int], float, float]:
+    """Errors, threshold and delta with which no two of the mistakes look alike, and none looks right."""
+    rates = torch.tensor([0.1] * 30 + [0.5] * 150 + [0.9] * 150 + [0.1] * 150)
+    ways: list[dict[str, bool]] = [{}, *(change for change, _ in _ALARM_MISTAKES)]
+    while True:  # five times on average
+        errors = [0, *(int(e) for e in torch.rand(len(rates) - 1) < rates[1:])]
+        threshold, delta = 6 + 4 * float(torch.rand(())), 0.04 + 0.03 * float(torch.rand(()))
+        if len({tuple(_page_hinkley(errors, threshold, delta, **way)) for way in ways}) == len(ways):
+            return errors, threshold, delta
 
 
 def _page_hinkley(
@@ -164,6 +180,9 @@ def _page_hinkley(
     *,
     restart: bool = True,
     keep_mean: bool = False,
+    keep_total: bool = False,
+    keep_low: bool = False,
+    late_mean: bool = False,
     lowest: bool = True,
     falls: bool = False,
     delta: bool = True,
@@ -173,13 +192,13 @@ def _page_hinkley(
     count, mean, total, low, high = 0, 0.0, 0.0, 0.0, 0.0
     for position, error in enumerate(errors):
         count += 1
-        mean += (error - mean) / count
-        total += error - mean - (slack if delta else 0.0)
+        before, mean = mean, mean + (error - mean) / count
+        total += error - (before if late_mean else mean) - (slack if delta else 0.0)
         low, high = (min(low, total), max(high, total)) if lowest else (0.0, 0.0)
         if total - low > threshold or (falls and high - total > threshold):
             found.append(position)
             if restart:
-                total, low, high = 0.0, 0.0, 0.0
+                total, low, high = total if keep_total else 0.0, low if keep_low else 0.0, 0.0
                 if not keep_mean:
                     count, mean = 0, 0.0
     return found

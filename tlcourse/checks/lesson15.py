@@ -21,6 +21,7 @@ def sample_episode(answer: Answer) -> None:
     labels = (torch.arange(72) % 8)[torch.randperm(72)] + 10
     tried = f"sample_episode(labels, {way}, {shot}, {queries}, generator) from 8 classes, 10 to 17"
     seen: set[int] = set()
+    shown: set[int] = set()
     for seed in range(12):
         found = answer(labels, way, shot, queries, torch.Generator().manual_seed(seed))
         four = isinstance(found, tuple) and len(found) == 4
@@ -43,11 +44,26 @@ def sample_episode(answer: Answer) -> None:
         counts = torch.bincount(mine.long(), minlength=way)
         right = len(classes) == way and counts.tolist() == [shot] * way
         expect(right, tried=tried, got=f"{len(classes)} classes", misconception=few)
+        asked = torch.bincount(theirs.long().clamp(min=0), minlength=way)
+        uneven = f"{queries} queries of each class are asked for. Draw them class by class."
+        even = asked.tolist() == [queries] * way
         number = {int(labels[row]): int(label) for row, label in zip(support.long(), mine, strict=True)}
         same = all(number.get(int(labels[row])) == int(n) for row, n in zip(query.long(), theirs, strict=True))
         other = "Support and query do not number the classes alike."
         expect(same, tried=tried, got="other numbers in the query", misconception=other)
+        expect(even, tried=tried, got=f"{asked.tolist()} queries of the classes", misconception=uneven)
+        torch.rand(1)  # the global state is another one now, the generator's is not
+        again = answer(labels, way, shot, queries, torch.Generator().manual_seed(seed))
+        same = all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+        drawn = "Two generators with the same seed gave two episodes. Give `generator=` to every torch.randperm."
+        expect(same, tried=f"{tried}, twice with the same seed", got="other rows", misconception=drawn)
         seen |= set(classes.tolist())
+        shown |= set(support.tolist())
+    first = {int(row) for c in labels.unique() for row in (labels == c).nonzero().flatten()[:shot]}
+    order = "Shuffle the rows of a class: the same ones are the support every time."
+    expect(
+        not shown <= first, tried=tried, got="the first rows of each class in every support set", misconception=order
+    )
     always = "The classes are the same in every episode. Draw them anew each time, with the generator."
     expect(len(seen) > way, tried=tried, got=f"classes {sorted(seen)} in 12 episodes", misconception=always)
 
@@ -74,7 +90,7 @@ def prototypes(answer: Answer) -> None:
 @check
 def attention(answer: Answer) -> None:
     """softmax over the support, of cosines, added up for each class"""
-    labels = torch.tensor([0, 1, 1, 2, 2, 2])
+    labels = torch.tensor([0, 1, 1, 2, 2, 2])[torch.randperm(6)]
     query, support = 2 * torch.randn(5, 4), 3 * torch.randn(6, 4)
     tried = "attention of 5 queries over 6 examples of 3 classes"
     found = answer(query, support, labels, 3)
@@ -118,3 +134,23 @@ def entity_pair(answer: Answer) -> None:
     )
     rule = "Mean over tokens 1 to 3, then over 5 and 6."
     close(found, torch.cat([first, last]), tried=tried, misconception=rule, known=cases)
+    _check_borders(answer)
+
+
+def _check_borders(answer: Answer) -> None:
+    """Tokens without spaces between them, of random lengths; the tail stands first, and cuts two of its tokens."""
+    ends = torch.randint(3, 6, (10,)).cumsum(0)
+    spans = torch.stack([torch.cat([ends.new_zeros(1), ends[:-1]]), ends], dim=1)
+    hidden = torch.randn(10, 3)
+    tail, head = (int(spans[1, 0]) + 1, int(spans[3, 1]) - 1), (int(spans[6, 0]), int(spans[7, 1]))
+    tried = f"entity_pair(hidden, spans, head={head}, tail={tail}) for the spans {spans.tolist()}"
+    found = tensor(answer(hidden, spans, head, tail), (6,), tried=tried)
+    first, last = hidden[6:8].mean(0), hidden[1:4].mean(0)
+    inside = "A token that lies only partly in the entity belongs to it, too: ask for an overlap, not for start or end."
+    touch = "A token that only touches the entity has no letter of it: both signs are strict."
+    known = (
+        *((torch.cat([first, part]), inside) for part in (hidden[2], hidden[2:4].mean(0), hidden[1:3].mean(0))),
+        *((torch.cat([hidden[i:j].mean(0), last]), touch) for i, j in ((5, 8), (6, 9), (5, 9))),
+    )
+    rule = "Mean over tokens 6 and 7, then over 1 to 3: go by the spans."
+    close(found, torch.cat([first, last]), tried=tried, misconception=rule, known=known)

@@ -75,6 +75,7 @@ class Tokenizer:
 
     def __init__(self, core: LibraryTokenizer) -> None:
         self.core = core
+        core.encode_special_tokens = True  # "<end>" in a text is five letters, not the end
         found = tuple(core.id_to_token(i) for i in range(len(SPECIAL)))
         if found != SPECIAL:
             raise ValueError(f"the first tokens are {found} and not {SPECIAL}; make the tokenizer with train_bpe")

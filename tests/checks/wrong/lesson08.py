@@ -10,15 +10,16 @@ def triangle(diagonal):
     return lambda n: torch.ones(n, n, dtype=torch.bool).tril(diagonal)
 
 
-def corrupter(*, rate=0.15, hidden=0.8, random=0.9, everyone=False, target_after=False):
+def corrupter(*, rate=0.15, hidden=0.8, random=0.9, everyone=False, target_after=False, words=None, places=None):
     def corrupt(ids, vocabulary):
-        chosen = torch.rand(ids.shape) < rate
+        chosen = torch.rand(ids.shape, generator=places() if places else None) < rate
         fate = torch.rand(ids.shape)
         inputs = torch.where(chosen & (fate < hidden), 2, ids)
-        inputs = torch.where(chosen & (fate >= random), torch.randint(3, vocabulary, ids.shape), inputs)
+        inputs = torch.where(chosen & (fate >= random), other(ids, vocabulary), inputs)
         targets = inputs if target_after else ids
         return inputs, targets if everyone else targets.masked_fill(~chosen, -100)
 
+    other = words or (lambda ids, vocabulary: torch.randint(3, vocabulary, ids.shape))
     return corrupt
 
 
@@ -44,6 +45,7 @@ WRONG = {
         ("not itself", triangle(-1), "does not see itself"),
         ("transposed", lambda n: torch.ones(n, n, dtype=torch.bool).triu(), "changed places"),
         ("all", lambda n: torch.ones(n, n, dtype=torch.bool), "as in BERT"),
+        ("to be added", lambda n: torch.full((n, n), -torch.inf).triu(1), "added to the scores"),
     ],
     "corrupt": [
         ("all hidden", corrupter(hidden=1.0, random=2.0), "All the chosen are hidden"),
@@ -51,6 +53,8 @@ WRONG = {
         ("half hidden", corrupter(hidden=0.5), "should be 80, 10 and 10"),
         ("every token asked", corrupter(everyone=True), "Every token is asked about"),
         ("80 % chosen", corrupter(rate=0.8), "with probability 0.15"),
+        ("special tokens too", corrupter(words=lambda ids, v: torch.randint(v, ids.shape)), "Random tokens are 3 to"),
+        ("the same places", corrupter(places=lambda: torch.Generator().manual_seed(0)), "Draw them anew"),
         ("targets afterwards", corrupter(target_after=True), "not the tokens that stood there"),
     ],
     "power_law": [

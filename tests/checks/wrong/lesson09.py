@@ -39,6 +39,7 @@ WRONG = {
     ],
     "zero_shot": [
         ("not normalised", lambda p, names: (p @ names.T).argmax(dim=1), "Long names win"),
+        ("columns", lambda p, names: (unit(p) @ F.normalize(names, dim=0).T).argmax(dim=1), "normalised the columns"),
         ("least", lambda p, names: (unit(p) @ unit(names).T).argmin(dim=1), "least similar"),
         ("along the pictures", lambda p, names: (unit(p) @ unit(names).T).argmax(dim=0), "look along the names"),
         ("scores", lambda p, names: unit(p) @ unit(names).T, "argmax along each row"),

@@ -32,6 +32,11 @@ def scaled(norm, features):
     norm.weight.data.fill_(1.0)
 
 
+def frozen(norm, features):
+    setter()(norm, features)
+    norm.requires_grad_(False).eval()
+
+
 def chooser(honest, peeked=lambda s, a: a.mean(1).max()):
     return lambda s, a: (float(honest(s, a)), float(peeked(s, a)))
 
@@ -63,12 +68,15 @@ WRONG = {
         ("n - 1", setter(variance=lambda f: f.var(0)), "Divided by n − 1"),
         ("momentum", one_pass, "a tenth of the way"),
         ("scale", scaled, "scale and shift stay"),
+        ("frozen as well", frozen, "leave the layer as it was"),
     ],
     "honest_and_peeked": [
         ("swapped", lambda s, a: (float(a.mean(1).max()), float(by_mean(s, a))), "honest comes first"),
         ("measure", chooser(lambda s, a: s.mean(1).max()), "That is the measure itself"),
         ("both", chooser(lambda s, a: a.mean(1).max()), "may look at `seen` only"),
         ("single", chooser(lambda s, a: a.mean(1)[s.max(1).values.argmax()]), "highest single value"),
+        ("first seed", chooser(lambda s, a: a.mean(1)[s[:, 0].argmax()]), "by one seed"),
+        ("worst seed", chooser(lambda s, a: a.mean(1)[s.min(1).values.argmax()]), "by the worst seed"),
         ("each seed", chooser(by_mean, lambda s, a: a.max(0).values.mean()), "several weights"),
     ],
 }

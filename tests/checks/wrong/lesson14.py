@@ -52,7 +52,7 @@ def duplicates(stream, capacity):
     return random.choices(items, k=capacity)
 
 
-def page_hinkley(*, restart=("count", "mean", "sum", "low"), against_lowest=True, both=False, slack=1.0):
+def page_hinkley(*, restart=("count", "mean", "sum", "low"), against_lowest=True, both=False, slack=1.0, late=False):
     """alarms with a mistake."""
 
     def alarms(errors, threshold, delta):
@@ -60,8 +60,9 @@ def page_hinkley(*, restart=("count", "mean", "sum", "low"), against_lowest=True
         now = dict(start)
         for position, error in enumerate(errors):
             now["count"] += 1
+            before = now["mean"]
             now["mean"] += (error - now["mean"]) / now["count"]
-            now["sum"] += error - now["mean"] - slack * delta
+            now["sum"] += error - (before if late else now["mean"]) - slack * delta
             if against_lowest:
                 now["low"], now["high"] = min(now["low"], now["sum"]), max(now["high"], now["sum"])
             if now["sum"] - now["low"] > threshold or (both and now["high"] - now["sum"] > threshold):
@@ -99,6 +100,9 @@ WRONG = {
     "alarms": [
         ("no reset", page_hinkley(restart=()), "every further item is an alarm"),
         ("old mean", page_hinkley(restart=("sum", "low")), "old mean survives"),
+        ("old sum", page_hinkley(restart=("count", "mean", "low")), "old sum survives"),
+        ("old lowest", page_hinkley(restart=("count", "mean", "sum")), "old lowest value survives"),
+        ("old mean in the sum", page_hinkley(late=True), "leaves out the present item"),
         ("against zero", page_hinkley(against_lowest=False), "compared with 0"),
         ("both directions", page_hinkley(both=True), "Fewer errors give an alarm"),
         ("no delta", page_hinkley(slack=0.0), "delta is not subtracted"),

@@ -6,14 +6,17 @@ import torch
 import torch.nn.functional as F
 
 
-def sampler(own=False, leak=False, fixed=False, replace=False, swapped=False):
+def sampler(own=False, leak=False, fixed=False, replace=False, swapped=False, unseeded=False, ordered=False):
     def sample_episode(labels, n_way, k_shot, n_query, generator):
+        generator = None if unseeded else generator
         classes = labels.unique()
         chosen = classes[:n_way] if fixed else classes[torch.randperm(len(classes), generator=generator)[:n_way]]
         support, query, mine, theirs = [], [], [], []
         for number, c in enumerate(chosen.tolist()):
             members = (labels == c).nonzero().flatten()
             order = torch.randperm(len(members), generator=generator)
+            if ordered:
+                order = torch.arange(len(members))
             if replace:
                 order = torch.zeros(len(members), dtype=torch.int64)
             support.append(members[order[:k_shot]])
@@ -25,6 +28,14 @@ def sampler(own=False, leak=False, fixed=False, replace=False, swapped=False):
         return torch.cat(support), torch.tensor(mine), torch.cat(query), torch.tensor(theirs)
 
     return sample_episode
+
+
+def uneven(labels, n_way, k_shot, n_query, generator):
+    support, mine, _, _ = sampler()(labels, n_way, k_shot, n_query, generator)
+    chosen = labels[support[::k_shot]].tolist()
+    rest = torch.tensor([i for i, c in enumerate(labels.tolist()) if c in chosen and i not in support.tolist()])
+    query = rest[torch.randperm(len(rest), generator=generator)[: n_way * n_query]]
+    return support, mine, query, torch.tensor([chosen.index(c) for c in labels[query].tolist()])
 
 
 def table(end):
@@ -63,6 +74,9 @@ WRONG = {
         ("leak", sampler(leak=True), "queries are in the support"),
         ("fixed classes", sampler(fixed=True), "same in every episode"),
         ("with replacement", sampler(replace=True), "without replacement"),
+        ("no generator", sampler(unseeded=True), "same seed gave two episodes"),
+        ("first rows", sampler(ordered=True), "Shuffle the rows"),
+        ("uneven queries", uneven, "Draw them class by class"),
         ("numbers differ", sampler(swapped=True), "do not number the classes alike"),
     ],
     "prototypes": [
@@ -85,6 +99,16 @@ WRONG = {
         ("special", pair(lambda h, p, a, b: h[(p[:, 0] >= a) & (p[:, 1] <= b)].mean(0)), "Special tokens"),
         ("first token", pair(lambda h, p, a, b: h[overlap(p, a, b)][0]), "Only the first token"),
         ("sums", pair(lambda h, p, a, b: h[overlap(p, a, b)].sum(0)), "long names would weigh more"),
+        (
+            "inside",
+            pair(lambda h, p, a, b: h[(p[:, 0] >= a) & (p[:, 1] <= b) & (p[:, 1] > 0)].mean(0)),
+            "ask for an overlap",
+        ),
+        (
+            "touching",
+            pair(lambda h, p, a, b: h[(p[:, 0] <= b) & (p[:, 1] >= a) & (p[:, 1] > 0)].mean(0)),
+            "only touches",
+        ),
         ("sentence", pair(lambda h, p, a, b: h.mean(0)), "whole sentence"),
     ],
 }
