@@ -20,8 +20,9 @@ Row = tuple[str, str, str, float, str]
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Written by `make bench`: ours beside each peer, or beside the budget. Both sides run in turns in one process, so compare
-the ratio; seconds depend on the machine. For a rate (…/s) more is better, elsewhere less.
+Written by `make bench`: ours beside each peer, or beside the budget. Both sides run in turns in one process (but for
+`probe_sweep`, which is one run of each), so compare the ratio; seconds depend on the machine. Numbers are medians,
+unless the setting says *best of*; then it has the medians too. For a rate (…/s) more is better, elsewhere less.
 """
 COLUMNS = ("what", "ours", "peer or budget", "ratio", "setting")
 

@@ -100,7 +100,7 @@ def compare(name: str, inject: Inject, config: Any) -> list[Row]:
             taken[who].append(seconds(steps[who]))
     best = {who: min(values) for who, values in taken.items()}
     medians = " and ".join(f"{1e3 * median(taken[who]):.1f}" for who in ("ours", "peer"))
-    setting = f"GPT-2 4 × 128, 16 × 64 tokens, best of {ROUNDS} × {STEPS}, 1 thread; medians {medians} ms"
+    setting = f"peft; GPT-2 4 × 128, 16 × 64 tokens, best of {ROUNDS} × {STEPS}, 1 thread; medians {medians} ms"
     memory = {who: peft.peak_bytes(steps[who], models[who]) / 2**20 for who in models}
     return [
         (f"{name}, step", _ms(best["ours"]), _ms(best["peer"]), best["ours"] / best["peer"], setting),

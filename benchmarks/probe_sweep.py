@@ -31,7 +31,9 @@ def main() -> list[Row]:
     begun = time.perf_counter()
     training.fit(model, pictures, epochs=1, lr=1e-4)
     epochs = (time.perf_counter() - begun) * len(PENALTIES)
-    setting = f"{len(PENALTIES)} penalties, {len(pictures)} pictures at 64 px"
+    setting = (
+        f"as many epochs of training the whole network; {len(PENALTIES)} penalties, {len(pictures)} pictures at 64 px"
+    )
     return [("probe sweep, cached features", f"{sweep:.2f} s", f"{epochs:.1f} s", sweep / epochs, setting)]
 
 

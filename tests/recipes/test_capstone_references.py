@@ -27,7 +27,7 @@ def small(monkeypatch):
     monkeypatch.setattr(run, "SMALL", 32)
     monkeypatch.setattr(run, "TUNED", 32)
     monkeypatch.setattr(run, "STEPS", 2)
-    monkeypatch.setattr(run, "deal", lambda *seed, **kind: tuple(part.resized(32) for part in deal(*seed, **kind)))
+    monkeypatch.setattr(run, "_deal", lambda *seed, **kind: tuple(part.resized(32) for part in deal(*seed, **kind)))
 
 
 @pytest.mark.parametrize("solve", [run.weak, lambda task: run.strong(task, seed=0)])

@@ -39,7 +39,9 @@ def start(path: Path) -> int:
     sizes = {"train": len(task.train), "target": len(task.target), "test": len(task.test)}
     print(RULES.format(**sizes, classes=len(task.classes), names=", ".join(task.classes)))
     _write(path, Path(__file__).with_name("capstone_start.py").read_text("utf-8"))
-    print(f"\nwritten: {path}. Change solve() in it, run it, and then: tlcourse capstone score my_capstone.csv")
+    print(
+        f"\nwritten: {path}. Change METHOD and solve() in it, run it, and then: tlcourse capstone score my_capstone.csv"
+    )
     return 0
 
 

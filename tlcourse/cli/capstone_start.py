@@ -2,19 +2,27 @@
 
 import time
 
+import torch
+
 from tlcourse import data, models, training
 from tlcourse.checks import submissions
+
+METHOD = "frozen probe, 64 px"  # say here how your labels are made
 
 
 def solve(task: data.Capstone) -> tuple[list[int], float]:
     """Class numbers of the test pictures, and a validation accuracy. Yours to change."""
     backbone = models.vision()
     x, t = (training.features(backbone, part.resized(64), cache=False) for part in (task.train, task.test))
-    probe = training.probe(x, task.train.labels)
-    held_out = [i % 4 == 0 for i in range(len(x))]  # one picture of each class
-    fold = [i for i, out in enumerate(held_out) if not out], [i for i, out in enumerate(held_out) if out]
-    checked = training.probe(x[fold[0]], task.train.labels[fold[0]])
-    return probe.predict(t).tolist(), checked.balanced_accuracy(x[fold[1]], task.train.labels[fold[1]])
+    labels = training.probe(x, task.train.labels).predict(t)
+    folds = torch.arange(len(x)) % 4  # one picture of each class in every fold
+    checked = [
+        training.probe(x[folds != k], task.train.labels[folds != k]).balanced_accuracy(
+            x[folds == k], task.train.labels[folds == k]
+        )
+        for k in range(4)
+    ]
+    return labels.tolist(), sum(checked) / 4
 
 
 def main(path: str = "my_capstone.csv") -> None:
@@ -23,7 +31,7 @@ def main(path: str = "my_capstone.csv") -> None:
     begun = time.process_time()
     labels, validation = solve(task)
     seconds = time.process_time() - begun
-    submissions.write(path, labels, task=task, method="frozen probe, 64 px", cpu_seconds=seconds, validation=validation)
+    submissions.write(path, labels, task=task, method=METHOD, cpu_seconds=seconds, validation=validation)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The comparison that the course starts from: what does a pre-trained network buy when labels are few?
 
 Each way of learning takes a training set of few labels and a test set, and returns balanced accuracy on the test set.
-The two that train a network take the same number of steps with the same settings: they differ in their first weights.
+The two that train a network take the same number of steps with the same settings, but for the rate: one does not suit
+both.
 """
 
 import math

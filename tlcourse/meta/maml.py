@@ -48,7 +48,7 @@ class InnerLoop:
 def inner_step(
     model: nn.Module, parameters: Parameters, inputs: Shaped[Tensor, "n ..."], labels: Tensor, *, inner: InnerLoop
 ) -> Parameters:
-    """θ' = θ − α ∇L(θ) on the support set (Eq. 1): new tensors, which remember how they depend on θ."""
+    """θ' = θ − α ∇L(θ) on the support set (Algorithm 1, line 6): new tensors, which remember how they depend on θ."""
     moving = {name: tensor for name, tensor in parameters.items() if name.startswith(inner.only)}
 
     def support_loss(moving: Parameters) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tlcourse.models.classifier import Classifier
+from tlcourse.models.drawing import drawn_by
 from tlcourse.models.fingerprints import fingerprint
 from tlcourse.models.label_words import LabelWords
 from tlcourse.models.language_model import LanguageModel, language
@@ -20,6 +21,7 @@ __all__ = [
     "LanguageModel",
     "TextBackbone",
     "VisionBackbone",
+    "drawn_by",
     "fingerprint",
     "language",
     "text",

@@ -43,7 +43,7 @@ def settings() -> dict[str, Any]:
 
 
 def jobs() -> list[dict[str, Any]]:
-    """The choice of the rates, then the grid."""
+    """The choice of the rates, the grid, and two ways with each other's rate."""
     choice = [
         {"phase": "choose", "target": target, "strategy": strategy, "rate": rate, "labels": 5, "seed": seed}
         for target in TARGETS
@@ -58,7 +58,13 @@ def jobs() -> list[dict[str, Any]]:
         for target in TARGETS
         for strategy, steps in ARMS
     ]
-    return choice + grid
+    swapped = [
+        {"phase": "swapped rates", "target": "near", "strategy": one, "rate_of": other, "labels": k, "seed": seed}
+        for seed in SEEDS
+        for k in LABELS
+        for one, other in (("full", "LP-FT"), ("LP-FT", "full"))
+    ]
+    return choice + grid + swapped
 
 
 def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -69,8 +75,8 @@ def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str,
         model, _ = tuned(fitting, job, rate=job["rate"], steps=STEPS)
         held_out = held_out.few(40, seed=0, exact=False)
         return {"balanced_accuracy": training.evaluate(model, held_out).balanced_accuracy}
-    rate = best_rate(rows, job["target"], job["strategy"])
-    model, seconds = tuned(train, job, rate=rate, steps=job["steps"])
+    rate = best_rate(rows, job["target"], job.get("rate_of", job["strategy"]))
+    model, seconds = tuned(train, job, rate=rate, steps=job.get("steps", STEPS))
     return {"rate": rate, "cpu_seconds": round(seconds, 2), **measured(model, job["target"])}
 
 
