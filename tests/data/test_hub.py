@@ -188,6 +188,8 @@ def test_a_shared_cache_is_read_and_what_is_not_in_it_goes_to_ones_own(tmp_path,
     monkeypatch.setattr(cache, "places", lambda: (shared, own))  # as where the first cannot be written
     assert hub._folder("sst2", None) == shared / "hub" / "sst2"
     assert hub._folder("cifar10", None) == own / "hub" / "cifar10"
+    monkeypatch.setattr(cache, "writable", lambda folder: False)
+    assert hub._folder("sst2", None) == shared / "hub" / "sst2", "reading needs no place to write"
 
 
 @pytest.mark.parametrize("load", [data.cifar10, data.flowers102, data.eurosat, data.pneumonia_mnist, data.sst2])

@@ -151,7 +151,8 @@ def _folder(name: str, root: str | Path | None) -> Path:
     if root is not None:
         return Path(root).expanduser()
     there = (place / "hub" / name for place in cache.places())
-    return next((folder for folder in there if folder.is_dir()), cache.workplace() / "hub" / name)
+    found = next((folder for folder in there if folder.is_dir()), None)
+    return found or cache.workplace() / "hub" / name  # only what is new needs a place to write
 
 
 @contextmanager

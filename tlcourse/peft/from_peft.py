@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tlcourse.models.drawing import drawn_by
 from tlcourse.peft.dora import DoRALinear
 from tlcourse.peft.ia3 import IA3Linear
 from tlcourse.peft.inject import find
@@ -53,7 +54,7 @@ def from_peft(model: nn.Module, config: Config, tensors: Tensors) -> Loaded:
         raise ValueError(f"the adapter's peft_type is {kind!r}; this package reads {', '.join(readers)}")
     if changed := [key for key in CHANGES_THE_METHOD if config.get(key)]:
         raise ValueError(f"the adapter was made with {', '.join(changed)}; load it with peft itself")
-    with torch.random.fork_rng(devices=[]):  # what layers draw here is not kept
+    with drawn_by(0):  # what layers draw here is not kept
         layers, recipe = readers[kind](model, config, tensors)
     made: dict[int, nn.Module] = {}  # by the layer, so that one that stands in two places gets one adapter
     return {spot: made.setdefault(id(spot.original), layer) for spot, layer in layers.items()}, recipe
