@@ -131,3 +131,15 @@ def test_the_cache_key_names_the_renderer_and_the_pictures(monkeypatch):
 def test_wrong_arguments(change, error, message, unchecked):
     with pytest.raises(error, match=message):
         data.emoji(**change)
+
+
+def test_large_pictures_do_not_stay_in_memory(monkeypatch):
+    emoji._style.cache_clear()
+    monkeypatch.setattr(emoji, "KEPT", 31)
+    read_anew = [data.emoji(size=32).pixels for _ in range(2)]
+    assert emoji._style.cache_info().currsize == 0
+    monkeypatch.setattr(emoji, "KEPT", 32)
+    kept = data.emoji(size=32).pixels
+    assert emoji._style.cache_info().currsize == 1
+    assert torch.equal(kept, read_anew[0])
+    assert torch.equal(kept, read_anew[1])

@@ -136,8 +136,8 @@ def few_emoji(monkeypatch, tmp_path):
     """Real emoji, but few."""
     monkeypatch.setattr(results, "FOLDER", tmp_path)
 
-    def few(style: str, part: str) -> data.Images:
-        pictures = data.emoji(style, size=emoji_pairs.SIZE, part=part, label="name")
+    def few(style: str, part: str, size: int | None = None) -> data.Images:
+        pictures = data.emoji(style, size=64, part=part, label="name")
         kept = [
             i for i, name in enumerate(pictures.meta["subgroup"]) if name in ("animal-bird", "animal-mammal", "drink")
         ]
@@ -145,6 +145,7 @@ def few_emoji(monkeypatch, tmp_path):
         return chosen.relabel("name")
 
     monkeypatch.setattr(emoji_pairs, "pictures", few)
+    monkeypatch.setattr(emoji_pairs, "MAP", (192, 2, 2))
     monkeypatch.setattr(emoji_pairs, "COPIES", 1)
     monkeypatch.setattr(emoji_contrastive, "TAIL_STEPS", 2)
     for name in ("held_out", "training_pairs", "training_views"):
@@ -188,7 +189,7 @@ def test_views_and_captions(few_emoji) -> None:
     plain = emoji_pairs.training_pairs(tags=False, augmented=False, maps=False)
     rich = emoji_pairs.training_pairs(tags=True, augmented=True, maps=True)
     assert plain.pictures.shape == (24, 3, 1280)
-    assert rich.pictures.shape == (24, 6, 3072)
+    assert rich.pictures.shape == (24, 6, 768)
     assert [len(rows) for rows in plain.captions] == [1] * 24
     assert max(len(rows) for rows in rich.captions) == 3
     torch.testing.assert_close(

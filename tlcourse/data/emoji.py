@@ -29,6 +29,7 @@ from tlcourse.data.stamps import stamps
 STYLES = ("noto", "twemoji", "openmoji", "fluent")
 LABELS = ("category", "subgroup", "name")
 PARTS = ("all", "train", "test")
+KEPT = 128  # pictures up to this size stay in memory; one style at 224 pixels is 235 MB
 JOINED = ("emojibase", *(f"emoji_{style}" for style in STYLES))
 
 # Concepts of one subgroup are near-duplicates (clock faces, people at work), so whole subgroups are held out, the same
@@ -62,7 +63,7 @@ def emoji(style: str | Sequence[str] = "noto", *, size: int = 64, label: str = "
     one_of("label", label, LABELS)
     one_of("part", part, PARTS)
     pixels(size, 8, 512)
-    drawn = [_style(name, size) for name in styles]
+    drawn = [_style(name, size) if size <= KEPT else _made(name, size) for name in styles]
     pictures = drawn[0].take(range(len(drawn[0]))) if len(drawn) == 1 else _concatenate(drawn)
     if part != "all":
         pictures = pictures.where(_in_part(pictures, part))
@@ -98,6 +99,11 @@ def _concatenate(drawn: Sequence[Images]) -> Images:
 
 @lru_cache(maxsize=8)
 def _style(style: str, size: int) -> Images:
+    """One style that stays in memory."""
+    return _made(style, size)
+
+
+def _made(style: str, size: int) -> Images:
     """All concepts in one style, in Unicode order. The labels are placeholders."""
     concepts = _concepts()
     key = {"style": style, "size": size, "resvg": version("resvg-py"), **stamps(f"emoji_{style}", *JOINED)}

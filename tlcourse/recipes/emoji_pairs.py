@@ -14,8 +14,8 @@ from tlcourse import data, models, training
 from tlcourse.foundation import Pairs
 
 STYLES, UNSEEN = ("noto", "twemoji", "openmoji"), "fluent"
-SIZE, COPIES = 112, 4
-MAP = (192, 4, 4)  # what the trunk gives for a picture of this size
+SIZE, COPIES = 224, 4
+MAP = (192, 7, 7)  # what the trunk gives for a picture of this size
 KINDS = {
     "person-role": "a person at work",
     "transport-ground": "a vehicle on the road or rails",
@@ -75,9 +75,9 @@ def trunk() -> Trunk:
     return Trunk().eval()
 
 
-def pictures(style: str, part: str) -> data.Images:
-    """One style, in Unicode order of the concepts."""
-    return data.emoji(style, size=SIZE, part=part, label="name")
+def pictures(style: str, part: str, size: int | None = None) -> data.Images:
+    """One style, in Unicode order of the concepts, size × size pixels; SIZE unless told."""
+    return data.emoji(style, size=size or SIZE, part=part, label="name")
 
 
 @lru_cache(maxsize=8)
@@ -135,21 +135,21 @@ def split_at_random(n: int, seed: int) -> tuple[Pairs, Unseen]:
     return _split(("train", "test"), set(order[:n]))
 
 
-def split_for_choice() -> tuple[Pairs, Unseen]:
+def split_for_choice(size: int | None = None) -> tuple[Pairs, Unseen]:
     """The training concepts without every fifth subgroup, and the concepts of these: settings are chosen on them."""
     subgroups = pictures(STYLES[0], "train").meta["subgroup"]
     out = sorted(set(subgroups))[::5]
-    return _split(("train",), {row for row, subgroup in enumerate(subgroups) if subgroup in out})
+    return _split(("train",), {row for row, subgroup in enumerate(subgroups) if subgroup in out}, size)
 
 
 def _numbered(parts: Sequence[str]) -> list[list[str]]:
     return [several for part in parts for several in captions(part, tags=True)]
 
 
-def _split(parts: Sequence[str], out: set[int]) -> tuple[Pairs, Unseen]:
+def _split(parts: Sequence[str], out: set[int], size: int | None = None) -> tuple[Pairs, Unseen]:
     texts = _numbered(parts)
     every = {
-        style: torch.cat([through_tail(training.features(trunk(), pictures(style, part))) for part in parts])
+        style: torch.cat([training.features(vision(), pictures(style, part, size)) for part in parts])
         for style in (*STYLES, UNSEEN)
     }
     held, kept = sorted(out), [row for row in range(len(texts)) if row not in out]
@@ -166,13 +166,18 @@ def moved_and_tinted(pixels: UInt8[Tensor, "n 3 h w"], *, seed: int) -> UInt8[Te
     def draw(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=generator)
 
-    angle, size = draw(-0.26, 0.26), draw(0.75, 1.1)
+    angle, scale = draw(-0.26, 0.26), draw(0.75, 1.1)
     turn = torch.stack([angle.cos(), -angle.sin(), draw(-0.15, 0.15), angle.sin(), angle.cos(), draw(-0.15, 0.15)], 1)
-    grid = F.affine_grid(turn.view(n, 2, 3) / size[:, None, None], [n, *pixels.shape[1:]], align_corners=False)
-    ink = F.grid_sample(255 - pixels.float(), grid, align_corners=False)  # outside is white
     tint = 1 + 0.2 * (2 * torch.rand(n, 3, 1, 1, generator=generator) - 1)
-    grey = ink.mean(dim=1, keepdim=True)
     colour = draw(0.5, 1.3)[:, None, None, None]
+    parts = (pixels, turn.view(n, 2, 3) / scale[:, None, None], tint, colour)
+    return torch.cat([_changed(*several) for several in zip(*(part.split(128) for part in parts), strict=True)])
+
+
+def _changed(pixels: Tensor, turn: Tensor, tint: Tensor, colour: Tensor) -> Tensor:
+    grid = F.affine_grid(turn, list(pixels.shape), align_corners=False)
+    ink = F.grid_sample(255 - pixels.float(), grid, align_corners=False)  # outside is white
+    grey = ink.mean(dim=1, keepdim=True)
     return (255 - tint * (grey + colour * (ink - grey))).round().clamp(0, 255).to(torch.uint8)
 
 
