@@ -3,8 +3,8 @@
 Conv4 with 64 filters at 28 px, five ways, one shot, 15 queries of each class, four tasks, one inner step at 0.4, then
 backward and Adam. All sides have the same weights and episodes, and the gradients are compared first. Ours runs the
 Conv4 of `tlcourse.meta`, the peers the same function as it is usually written; in the rows "one module" both run ours.
-Nearly all the time goes into the queries' pass through the network, so that the meta-step itself costs the same
-everywhere: the bar is to be no slower, with a margin for noise.
+The aim is 1.2 times the peer's steps. It is missed: nearly all the time goes into the queries' pass through the
+network, which is the same convolutions on every side.
 Batch norm has the statistics of the batch. higher 0.2.1 is among the dependencies of the tests; learn2learn is
 not, as its wheel does not build with a new setuptools: its rows are there where it can be imported.
 """
@@ -23,7 +23,7 @@ from tlcourse import meta, models
 from tlcourse.meta import conv4
 
 Row = tuple[str, str, str, float, str]
-WAY, QUERIES, TASKS, RATE, ROUNDS, STEPS, TOLERANCE, AIM = 5, 15, 4, 0.4, 4, 2, 1e-4, 0.85
+WAY, QUERIES, TASKS, RATE, ROUNDS, STEPS, TOLERANCE, AIM = 5, 15, 4, 0.4, 4, 2, 1e-4, 1.2
 Examples = tuple[Tensor, Tensor]
 Gradient = Callable[[nn.Module, Examples, Examples, bool], None]
 
@@ -137,9 +137,9 @@ def main() -> list[Row]:
 
 
 def failures(rows: list[Row]) -> list[str]:
-    """The bars that were missed; with one module for both there is none."""
+    """The aims that were missed; with one module for both there is none."""
     return [
-        f"{name}: {ratio:.2f} times the peer's steps a second, at least {AIM:.2f}"
+        f"{name}: {ratio:.2f} times the peer's steps a second, aim {AIM}"
         for name, _, _, ratio, _ in rows
         if ratio < AIM and not name.endswith("one module")
     ]

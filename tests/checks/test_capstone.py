@@ -105,6 +105,17 @@ def test_honest_accuracies_stand_whatever_the_luck(truth, share):
         assert capstone.score(handed(some_wrong(truth, share, seed)), **REFERENCES).stands
 
 
+def test_more_than_two_hundred_labels_give_is_asked_about(truth):
+    ladder = [row for row in recipes.load("capstone_references")["rows"] if row["part"] == "ladder"]
+    told = [found["oracle"] for row in ladder if row["noise"] > 0 for found in row["accuracy"].values()]
+    assert 0.6 < max(told) < capstone.ORACLE - 0.02
+    for share, said in ((0.27, ["note"]), (0.42, [])):
+        score = capstone.score(handed(some_wrong(truth, share)), **REFERENCES)
+        assert score.stands
+        assert kinds(score) == said
+    assert "Hand in the code" in capstone.score(handed(some_wrong(truth, 0.27)), **REFERENCES).findings[0].text
+
+
 @pytest.mark.parametrize("label", CLASSES)
 def test_one_label_for_all_stands_and_is_told_what_it_loses(truth, label):
     score = capstone.score(handed(dict.fromkeys(truth, label)), **REFERENCES)
@@ -160,6 +171,8 @@ def test_what_is_written_is_read_back(tmp_path):
     ("fact", "message"),
     [
         ({"method": " "}, "method is empty"),
+        ({"method": "m" * 201}, "longer than 200"),
+        ({"method": "\x1b[2Jm"}, "has line breaks"),
         ({"cpu_seconds": float("nan")}, "cpu_seconds is nan"),
         ({"cpu_seconds": -1.0}, "seconds, 0 or more"),
         ({"validation": 43.0}, "0.43 for 43 %"),

@@ -122,6 +122,17 @@ def test_gaps_between_groups() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("unchecked")
+def test_words_that_give_no_test_are_refused() -> None:
+    x, y, a = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="A has 0 words and B has 2; give at least one"):
+        weat(x, y, a[:0], a)
+    with pytest.raises(ValueError, match=r"\[3, 4\] wide; take all words from the same model"):
+        weat(x, y, a, a[:, :3])
+    with pytest.raises(ValueError, match="check the vectors for NaN"):
+        weat(x, y * torch.nan, a, a.flip(0))
+
+
 def test_scores_of_a_language_model_are_sums_of_its_log_probabilities() -> None:
     torch.manual_seed(0)
     net = GPT2LMHeadModel(GPT2Config(vocab_size=128, n_positions=32, n_embd=16, n_layer=1, n_head=2)).eval()

@@ -70,6 +70,9 @@ def test_the_loss_knows_its_ends() -> None:
         info_nce(drawn(4, 3), drawn(4, 5), 1.0)
     with pytest.raises(ValueError, match="two pairs or more"):
         info_nce(drawn(1, 3), drawn(1, 3), 1.0)
+    for scale in (0.0, -20.0, math.nan):
+        with pytest.raises(ValueError, match="a number above 0"):
+            info_nce(drawn(4, 3), drawn(4, 3), scale)
 
 
 def test_the_scale_is_learned_as_its_logarithm_and_has_a_ceiling() -> None:

@@ -342,6 +342,7 @@ def one_sample(**changes: object) -> torch.Tensor:
         (lambda: one_step(eta=0.5), "together with noise="),
         (lambda: one_step(eta=1.5, noise=drawn(1, 1, 2, 2)), "up to 1"),
         (lambda: one_sample(guidance=-1.0), "guidance is -1.0"),
+        (lambda: one_sample(guidance=float("nan")), "guidance is nan"),
         (lambda: guided(drawn(1, 1, 2, 2), drawn(1, 1, 2, 2), weight=-0.5), "guidance is -0.5"),
         (lambda: one_sample(steps=0), "give 1 to 1000"),
         (lambda: one_sample(steps=1001), "give 1 to 1000"),

@@ -179,7 +179,7 @@ def test_a_trained_model_continues_as_its_texts_do() -> None:
     assert one != two
     assert one == continue_text(model, TOKENIZER, prompt, tokens=8, temperature=50.0, seed=0)
     assert one.startswith(prompt)
-    for wrong in ({"prompt": ""}, {"tokens": 0}, {"temperature": -1.0}):
+    for wrong in ({"prompt": ""}, {"prompt": "  "}, {"tokens": 0}, {"temperature": -1.0}):
         with pytest.raises(ValueError, match="give some text, 1 token or more"):
             continue_text(model, TOKENIZER, **{"prompt": prompt, **wrong})
     with pytest.raises(ValueError, match="40 more are asked for and the context is 24"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tlcourse import models
+from tlcourse import meta, models
 from tlcourse.meta.in_context import (
     Wording,
     calibrate,
@@ -34,9 +34,9 @@ def test_the_prompt_word_by_word():
     assert write_demonstrations([], wording=WORDING) == ""
 
 
-@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("shots", [0, 2, 16])
 def test_the_cached_prefix_gives_the_scores_of_the_whole_prompt(smollm2: models.LanguageModel, shots: int):
-    examples = EXAMPLES[:shots]
+    examples = (EXAMPLES * 8)[:shots]
     cached = classify_in_context(smollm2, examples, QUESTIONS, wording=WORDING, batch_size=2)
     for row, text in zip(cached, QUESTIONS, strict=True):
         ids = smollm2.tokenizer(write_prompt(examples, text, wording=WORDING), return_tensors="pt")["input_ids"]
@@ -44,6 +44,16 @@ def test_the_cached_prefix_gives_the_scores_of_the_whole_prompt(smollm2: models.
             whole = smollm2.net(ids).logits[0, -1].log_softmax(dim=-1)
         words = [smollm2.tokenizer(word)["input_ids"][0] for word in WORDING.words]
         torch.testing.assert_close(row, whole[words], atol=1e-4, rtol=0)
+
+
+def test_the_cached_prefix_gives_the_whole_vocabulary_of_the_whole_prompt(smollm2: models.LanguageModel):
+    prefix = encode_prefix(smollm2, write_demonstrations(EXAMPLES * 8, wording=WORDING))
+    question = "\n\nReview: so so\nSentiment:"
+    found = meta.in_context._next_log_probs(smollm2, [smollm2.tokenizer(question)["input_ids"]], 1, prefix)[0, 0]
+    ids = smollm2.tokenizer(write_prompt(EXAMPLES * 8, "so so", wording=WORDING), return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        logits = smollm2.net(ids).logits[0, -1]
+    torch.testing.assert_close(found, logits.log_softmax(dim=-1), atol=1e-4, rtol=0)
 
 
 def test_a_prefix_can_be_used_again(smollm2: models.LanguageModel):

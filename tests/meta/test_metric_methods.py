@@ -349,6 +349,11 @@ def test_bad_input():
     two = torch.tensor([[0, 1, 2, 3], [3, 3, 0, 0]])
     with pytest.raises(ValueError, match="labels of episode 1 have no support example for class 1 of 4"):
         meta.prototypes(torch.randn(2, 4, 3), two, 4)
+    attention = torch.full((1, 2, 3), 1 / 3)
+    with pytest.raises(ValueError, match="no support example for class 1 of 3"):
+        meta.vote(attention, labels, 3)
+    with pytest.raises(ValueError, match="run from 0 to 2; expected 0 to 1"):
+        meta.vote(attention, labels, 2)
     with pytest.raises(ValueError, match=r"expected \(…, 1, h, w\)"):
         meta.Conv4()(torch.zeros(2, 3, 28, 28))
     with pytest.raises(ValueError, match="poolings"):

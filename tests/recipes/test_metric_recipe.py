@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tlcourse import data
-from tlcourse.recipes import metric_family
+from tlcourse.recipes import metric_emoji, metric_family
 
 
 @pytest.fixture
@@ -14,9 +16,11 @@ def short(monkeypatch):
     for name, value in {"STEPS": 2, "EPISODES": 20, "TUNING_STEPS": 1, "WAY": 5}.items():
         monkeypatch.setattr(metric_family, name, value)
     monkeypatch.setattr(metric_family, "kept", {})
-    metric_family.classifier.cache_clear()
+    for module in (metric_family, metric_emoji):
+        module.classifier.cache_clear()
     yield
-    metric_family.classifier.cache_clear()
+    for module in (metric_family, metric_emoji):
+        module.classifier.cache_clear()
 
 
 def test_test_letters_are_of_other_scripts_and_changed():
@@ -46,16 +50,36 @@ def test_fine_tuning_leaves_the_network_as_it_was(short):
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_splits_of_emoji_share_no_concept_and_the_honest_one_no_subgroup(short):
-    emoji = metric_family.all_emoji(metric_family.SIDE)
+def test_splits_of_emoji_share_no_concept_and_the_honest_one_no_subgroup():
+    emoji = metric_emoji.concepts(metric_emoji.SIDE)
     for honest in (True, False):
-        test = metric_family.emoji_split(1, honest=honest)
+        test = metric_emoji.held_out(1, honest=honest)
         assert not set(emoji.labels[test].tolist()) & set(emoji.labels[~test].tolist())
         shared = set(emoji.groups[test].tolist()) & set(emoji.groups[~test].tolist())
         assert bool(shared) != honest
-    row = metric_family.work({"part": "emoji", "split": "subgroups", "method": "prototypical", "seed": 1}, [])
+
+
+@pytest.mark.parametrize("method", [*metric_emoji.CONTROLS, *metric_emoji.METHODS])
+def test_a_job_of_emoji(short, method):
+    row = metric_emoji.work({"split": "subgroups", "method": method, "seed": 1}, [])
     assert row["held_out"] > 100
     assert 0.15 < row["one"] <= 1
+    assert 0.12 < row["three"] <= 1
+
+
+def test_the_emoji_classifier_trains_on_the_other_concepts_only(short, monkeypatch):
+    seen = {}
+
+    def watched(pictures, labels, *, seed):
+        seen["pictures"], seen["labels"] = pictures, labels
+        return metric_family.fitted_classifier(pictures, labels, seed=seed)
+
+    monkeypatch.setattr(metric_emoji, "family", SimpleNamespace(fitted_classifier=watched))
+    metric_emoji.classifier("random", 2)
+    test = metric_emoji.held_out(2, honest=False)
+    emoji = metric_emoji.concepts(metric_emoji.SIDE)
+    assert torch.equal(seen["pictures"], emoji.pixels[~test].float() / 255)
+    assert len(seen["labels"].unique()) == int(seen["labels"].max()) + 1 == len(emoji.labels[~test].unique())
 
 
 def test_the_shipped_networks_are_those_that_were_measured():

@@ -16,6 +16,7 @@ from tlcourse.data.capstone import CLASSES
 
 BUDGET = 60.0  # seconds of CPU time
 CEILING = 0.80  # a probe that is told two hundred labels of the target stays far below
+ORACLE = 0.70  # no run that was told two hundred labels of the target more came here
 DECOYS = 15  # of thirty: honest guesses hit three or so
 JUMP = 0.30  # balanced accuracy of the test above that of the validation
 HONEST_SECONDS = 0.5  # the features of the test pictures alone take longer
@@ -107,6 +108,12 @@ def _findings(submission: Submission, result: float, baited: int, given: Counter
             "labels this submission cannot have been honest. Were labels looked up, or models trained on emoji?"
         )
         found.append(Finding("refused", text))
+    elif result >= ORACLE:
+        text = (
+            f"{result:.0%} are right, more than of any run that was told two hundred labels of the target besides. "
+            "Hand in the code as well, so that somebody else can run it."
+        )
+        found.append(Finding("note", text))
     if submission.cpu_seconds > BUDGET:
         text = f"{submission.cpu_seconds:.0f} seconds of CPU time are more than the {BUDGET:.0f} that the rules allow."
         found.append(Finding("refused", text))

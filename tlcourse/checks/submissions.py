@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tlcourse.data.capstone import Capstone
 
 HEADER = ["id", "label"]
 FACTS = ("method", "cpu_seconds", "validation")
+LONGEST, MOST_SECONDS = 200, 1e6  # of the words for the method, and of a run that anybody would wait for
 EXAMPLE = '# {"method": "frozen probe, 64 px", "cpu_seconds": 3.1, "validation": 0.28}'
 
 
@@ -78,7 +78,7 @@ def read(path: str | Path, *, ids: Sequence[str], classes: Sequence[str]) -> Sub
     """
     lines = _lines(Path(path))
     facts = _facts(lines[0])
-    if len(lines) < 2 or next(csv.reader([lines[1]]), []) != HEADER:
+    if len(lines) < 2 or _cells(lines[1]) != HEADER:
         found = lines[1].strip() if len(lines) > 1 else "nothing"
         raise SubmissionError(f"line 2 is {found[:60]!r}; it should be the header: id,label")
     labels = _labels(lines[2:], ids, classes)
@@ -93,12 +93,14 @@ def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
         raise SubmissionError(f"line 1 {wrong}; write it as in: {EXAMPLE}")
     if not isinstance(facts["method"], str) or not facts["method"].strip():
         raise SubmissionError("method is empty or no text; say in a few words how the labels were made")
-    for name, top in (("cpu_seconds", math.inf), ("validation", 1.0)):
+    if len(facts["method"]) > LONGEST or not facts["method"].isprintable():
+        raise SubmissionError(f"method is longer than {LONGEST} characters or has line breaks; give one short line")
+    for name, top in (("cpu_seconds", MOST_SECONDS), ("validation", 1.0)):
         value = facts[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 <= value <= top:
             wanted = "a share between 0 and 1, as 0.43 for 43 %" if name == "validation" else "seconds, 0 or more"
-            raise SubmissionError(f"{name} is {value!r}; give {wanted}, as a number without quotes")
+            raise SubmissionError(f"{name} is {repr(value)[:40]}; give {wanted}, as a number without quotes")
     return {"method": facts["method"].strip(), **{name: float(facts[name]) for name in FACTS[1:]}}
 
 
@@ -120,12 +122,31 @@ def _facts(line: str) -> dict[str, Any]:
         quoted = " (a spreadsheet has put quotes round it: mend it in a text editor)" if line.startswith('"#') else ""
         raise SubmissionError(f"line 1 is {line[:60]!r}{quoted}; it should say how it was made, as in: {EXAMPLE}")
     try:
-        facts = json.loads(line.lstrip("# "))
+        facts = json.loads(line.lstrip("# "), object_pairs_hook=_once)
+    except SubmissionError:
+        raise
     except json.JSONDecodeError as error:
         raise SubmissionError(f"line 1 is no JSON after the # ({error.msg}); write it as in: {EXAMPLE}") from None
+    except (ValueError, RecursionError):  # numbers of thousands of digits, brackets in brackets without end
+        raise SubmissionError(f"line 1 cannot be read; write it as in: {EXAMPLE}") from None
     if not isinstance(facts, dict):
         raise SubmissionError(f"line 1 holds a {type(facts).__name__}; write names and values, as in: {EXAMPLE}")
     return checked(facts)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    if twice:
+        raise SubmissionError(f"line 1 says {', '.join(twice)} twice; give each once, as in: {EXAMPLE}")
+    return dict(pairs)
+
+
+def _cells(line: str) -> list[str]:
+    """The columns of a line; a line that no CSV reader takes is one column."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    except csv.Error:
+        return [line]
 
 
 def _labels(lines: Sequence[str], ids: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
@@ -134,7 +155,7 @@ def _labels(lines: Sequence[str], ids: Sequence[str], classes: Sequence[str]) ->
     for number, line in enumerate(lines, start=3):
         if not line.strip():
             continue
-        cells = [cell.strip() for cell in next(csv.reader([line]))]
+        cells = _cells(line)
         if len(cells) != len(HEADER):
             raise SubmissionError(f"line {number} has {len(cells)} columns ({line[:60]!r}); give two: id,label")
         name, label = cells
@@ -148,7 +169,7 @@ def _labels(lines: Sequence[str], ids: Sequence[str], classes: Sequence[str]) ->
         labels[name] = label
     twice = [name for name, count in seen.items() if count > 1]
     if twice:
-        raise SubmissionError(f"{len(twice)} ids stand there twice ({_some(twice)}); give each picture one label")
+        raise SubmissionError(f"these ids stand there more than once: {_some(twice)}; give each picture one label")
     missing = [name for name in ids if name not in labels]
     if missing:
         raise SubmissionError(

@@ -49,6 +49,8 @@ def effect_size(s_x: Float[Tensor, " n"], s_y: Float[Tensor, " m"]) -> float:
     if len(s_x) < 2 or len(s_y) < 2:
         raise ValueError(f"{len(s_x)} and {len(s_y)} target words; give at least two on each side")
     spread = torch.cat([s_x, s_y]).double().std(correction=1)
+    if spread.isnan():
+        raise ValueError("an association is not a number; check the vectors for NaN")
     if spread == 0:
         raise ValueError("all target words have the same association; check that their vectors differ")
     return float((s_x.double().mean() - s_y.double().mean()) / spread)
@@ -67,10 +69,16 @@ def weat(
 
     p is the share of all divisions of X ∪ Y into two halves whose Σ s(X) − Σ s(Y) is as large as the one that is
     tested, itself included. Where there are more than 20,000, `draws` random ones and the tested one stand for all.
-    Raises ValueError for halves of different size, and as `effect_size` does.
+    Raises ValueError for halves of different size, no attribute, vectors of different widths, and as `effect_size`
+    does.
     """
     if len(x) != len(y):
         raise ValueError(f"X has {len(x)} words and Y has {len(y)}; the test divides them into equal halves")
+    if len(a) == 0 or len(b) == 0:
+        raise ValueError(f"A has {len(a)} words and B has {len(b)}; give at least one of each attribute")
+    widths = {vectors.shape[1] for vectors in (x, y, a, b)}
+    if len(widths) > 1:
+        raise ValueError(f"the vectors are {sorted(widths)} wide; take all words from the same model")
     n = len(x)
     s = association(torch.cat([x, y]), a, b).double()
     effect = effect_size(s[:n], s[n:])

@@ -26,13 +26,15 @@ def info_nce(
 
     Row i of both belongs together; everything else in the batch is a wrong answer. `scale` is 1/τ, the inverse of the
     temperature. The rows are brought to length 1 here. Without learning the loss is log n.
-    Raises ValueError for counts that differ, and for fewer than two pairs.
+    Raises ValueError for counts that differ, for fewer than two pairs, and a scale that is not above 0.
     """
     if pictures.shape != texts.shape or len(pictures) < 2:
         raise ValueError(
             f"pictures are {tuple(pictures.shape)} and texts {tuple(texts.shape)}; give two pairs or more, a text for "
             "each picture, in one space"
         )
+    if not scale > 0:
+        raise ValueError(f"scale is {float(scale)}; give 1/τ, a number above 0")
     logits = scale * F.normalize(pictures, dim=1) @ F.normalize(texts, dim=1).T
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

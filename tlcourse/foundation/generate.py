@@ -25,7 +25,7 @@ def continue_text(
     Raises ValueError for an empty prompt, fewer than one token, a temperature below 0, a model that is not causal, and
     more tokens than the context holds.
     """
-    if not prompt or tokens < 1 or temperature < 0:
+    if not prompt.strip() or tokens < 1 or temperature < 0:
         raise ValueError(
             f"prompt={prompt!r}, tokens={tokens}, temperature={temperature}: give some text, 1 token or more, and a "
             "temperature of 0 or above"

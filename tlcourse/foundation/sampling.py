@@ -117,7 +117,7 @@ def sample(
 
 def check_weight(weight: float | int) -> None:
     """Raise ValueError for guidance away from what was asked for."""
-    if weight < 0:
+    if not weight >= 0:  # also true of NaN
         raise ValueError(f"guidance is {weight}; give 0 (no condition), 1 (plain) or more (exaggerated)")
 
 

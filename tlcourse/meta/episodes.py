@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
@@ -126,3 +127,21 @@ def split_classes(
         raise ValueError(f"held_out={held_out} of {len(present)} families leaves one side empty; take more classes")
     chosen = torch.randperm(len(present), generator=generator)[:n]
     return torch.isin(family_of, chosen.to(family_of.device))
+
+
+def one_hot(labels: Int[Tensor, "tasks shots"], n_way: int) -> Int[Tensor, "tasks shots way"]:
+    """1 where a support example belongs to a class of its episode, else 0.
+
+    Raises ValueError when a class has no example, or a label is not 0 … n_way − 1.
+    """
+    if int(labels.min()) < 0 or int(labels.max()) >= n_way:
+        raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}; expected 0 to {n_way - 1}")
+    member = F.one_hot(labels, n_way)
+    counts = member.sum(dim=1)
+    if (counts == 0).any():
+        task, empty = (counts == 0).nonzero()[0].tolist()
+        raise ValueError(
+            f"labels of episode {task} have no support example for class {empty} of {n_way}; "
+            "sample every class at least once"
+        )
+    return member

@@ -57,9 +57,9 @@ class Prefix:
 def write_demonstrations(examples: Sequence[tuple[str, int]], *, wording: Wording) -> str:
     """Each text in the template, followed by its class's word. No example: an empty string."""
     for i, (_, label) in enumerate(examples):
-        if not 0 <= label < len(wording.words):
+        if isinstance(label, str) or not 0 <= label < len(wording.words):
             raise ValueError(
-                f"examples[{i}] has class {label}, and there are words for 0 to {len(wording.words) - 1}; "
+                f"examples[{i}] has class {label!r}, and there are words for 0 to {len(wording.words) - 1}; "
                 "give (text, class number) pairs"
             )
     written = [wording.template.replace(SLOT, text) + wording.words[label] for text, label in examples]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tlcourse.meta.comparison import Comparison
-from tlcourse.meta.episodes import Episodes
+from tlcourse.meta.episodes import Episodes, one_hot
 from tlcourse.models.drawing import drawn_by
 
 
@@ -47,8 +47,11 @@ def attention_kernel(
 def vote(
     attention: Float[Tensor, "tasks queries shots"], labels: Int[Tensor, "tasks shots"], n_way: int
 ) -> Float[Tensor, "tasks queries way"]:
-    """Σ a(query, xᵢ) yᵢ (Eq. 1), with yᵢ the one-hot label: probabilities that add up to 1."""
-    return attention @ F.one_hot(labels, n_way).to(attention.dtype)
+    """Σ a(query, xᵢ) yᵢ (Eq. 1), with yᵢ the one-hot label: probabilities that add up to 1.
+
+    Raises ValueError when a class has no support example, or a label is not 0 … n_way − 1.
+    """
+    return attention @ one_hot(labels, n_way).to(attention.dtype)
 
 
 class FullContext(nn.Module):

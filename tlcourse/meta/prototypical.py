@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tlcourse.meta.comparison import Comparison
-from tlcourse.meta.episodes import Episodes
+from tlcourse.meta.episodes import Episodes, one_hot
 
 
 class PrototypicalNetwork(Comparison):
@@ -26,17 +26,8 @@ def prototypes(
 
     Raises ValueError when a class has no support example, or a label is not 0 … n_way − 1.
     """
-    if int(labels.min()) < 0 or int(labels.max()) >= n_way:
-        raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}; expected 0 to {n_way - 1}")
-    member = F.one_hot(labels, n_way).to(support.dtype)  # (tasks, shots, way)
-    counts = member.sum(dim=1)
-    if (counts == 0).any():
-        task, empty = (counts == 0).nonzero()[0].tolist()
-        raise ValueError(
-            f"labels of episode {task} have no support example for class {empty} of {n_way}; "
-            "sample every class at least once"
-        )
-    return member.mT @ support / counts[:, :, None]
+    member = one_hot(labels, n_way).to(support.dtype)
+    return member.mT @ support / member.sum(dim=1)[:, :, None]
 
 
 def squared_distances(

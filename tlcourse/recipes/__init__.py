@@ -1,7 +1,7 @@
 """The long runs behind the tables and networks that the course ships: `tlcourse recipe NAME` repeats one.
 
-Each recipe is a module with `run(out, *, progress)`, which can be stopped and started again, and `card()`, which says
-what it depends on. Results lie in `recipes/results/` and are read with `load`.
+Each recipe is a module with `settings()`, `jobs()`, `work(job, rows)` and `finish(rows, folder)`. It can be stopped and
+started again. Results lie in `recipes/results/` and are read with `load`.
 """
 
 from tlcourse.recipes import (
@@ -17,6 +17,7 @@ from tlcourse.recipes import (
     language_adapters,
     learning_curves,
     maml_family,
+    metric_emoji,
     metric_family,
     peft_family,
     scaling_family,
@@ -42,6 +43,7 @@ __all__ = [
     "learning_curves",
     "load",
     "maml_family",
+    "metric_emoji",
     "metric_family",
     "names",
     "peft_family",

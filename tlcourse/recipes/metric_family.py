@@ -1,16 +1,13 @@
-"""Lesson 15: what a network that learned to compare is worth (under a quarter of an hour on one core).
+"""Lesson 15: what a network that learned to compare is worth (ten minutes on one core).
 
 Glyphs: every method is trained on letters of some scripts and tested on scripts that it has never seen; every picture
 is turned, moved and scaled a little. The control is a classifier of the training letters with the same network, as many
 pictures and as many steps, used with prototypes or fine-tuned on each support set. The learning rate and the steps of
-the fine-tuning come from a trial on training letters.
-Emoji: concepts are the classes, their four styles the examples. Held out are whole Unicode subgroups (honest), or
-concepts at random, whose near-duplicates stay in training (leaky). Width, steps and learning rate are those of the
-glyphs.
+the fine-tuning come from a trial on training letters. Emoji: `metric_emoji`.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,6 @@ EPISODES = 600
 SEEDS = (0, 1, 2)
 METHODS = ("prototypical", "matching", "matching, sharpness 1", "matching, in context", "relation")
 TUNING_STEPS, TUNING_RATE = 20, 1e-3
-SIDE, HELD_OUT = 32, 0.33  # emoji: pixels, share of the families
 ENLARGED = 64  # what the network from ImageNet is given
 
 
@@ -45,30 +41,21 @@ def settings() -> dict[str, Any]:
         "episodes": EPISODES,
         "seeds": SEEDS,
         "tuning": {"steps": TUNING_STEPS, "rate": TUNING_RATE},
-        "emoji": {"side": SIDE, "held_out": HELD_OUT},
     }
 
 
 def jobs() -> list[dict[str, Any]]:
-    """Glyphs with what needs no training, with each method and with the control; then emoji with both splits."""
+    """What needs no training, then each method and the control, then the control fine-tuned."""
     plain = [{"part": "glyphs", "method": m, "seed": 0} for m in ("pixels", "ImageNet")]
     plain += [{"part": "glyphs", "method": "untrained", "seed": seed} for seed in SEEDS]
     learned = [{"part": "glyphs", "method": m, "seed": seed} for m in (*METHODS, "classifier") for seed in SEEDS]
     tuned = [{"part": "tuning", "method": "fine-tuned classifier", "seed": seed} for seed in SEEDS]
-    splits = [
-        {"part": "emoji", "split": split, "method": m, "seed": seed}
-        for split in ("subgroups", "random")
-        for m in ("pixels", "ImageNet", "prototypical")
-        for seed in SEEDS
-    ]
-    return plain + learned + tuned + splits
+    return plain + learned + tuned
 
 
 def work(job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Train where there is something to train, and measure; the first seed's networks are kept for `finish`."""
     method, seed = job["method"], job["seed"]
-    if job["part"] == "emoji":
-        return measured_emoji(method, seed, honest=job["split"] == "subgroups")
     pictures, labels = test_glyphs()
     if job["part"] == "tuning":
         network = classifier(seed)
@@ -103,7 +90,7 @@ def both(measure: Any) -> dict[str, float]:
 
 
 def accuracy(compare: meta.Comparison, items: Tensor, labels: Tensor, shots: int) -> meta.FewShot:
-    """In 600 episodes. A letter has four fonts at least, so three examples leave one query."""
+    """In 600 episodes. A class has four pictures at least, so three examples leave one query."""
     n_query = QUERIES if shots == 1 else 1
     return meta.evaluate_episodes(compare, items, labels, episodes=EPISODES, k_shot=shots, n_query=n_query)
 
@@ -171,14 +158,21 @@ def _through_imagenet(pictures: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 def classifier(seed: int) -> nn.Module:
     """The same network as an ordinary classifier of the training letters: as many pictures, as many steps."""
-    pictures, labels = train_glyphs()
+    return fitted_classifier(*train_glyphs(), seed=seed, change=meta.small_changes)
+
+
+def fitted_classifier(
+    pictures: Tensor, labels: Tensor, *, seed: int, change: Callable[[Tensor, torch.Generator], Tensor] | None = None
+) -> nn.Module:
+    """The backbone of a classifier, trained on as many pictures in as many steps as the methods, in evaluation mode."""
     device, generator = training.device(), torch.Generator().manual_seed(seed)
-    model = models.Classifier(meta.Conv4(width=WIDTH, seed=seed), int(labels.max()) + 1, seed=seed).to(device).train()
+    embed = meta.Conv4(pictures.shape[1], WIDTH, seed=seed)
+    model = models.Classifier(embed, int(labels.max()) + 1, seed=seed).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         rows = torch.randint(len(labels), (WAY * (1 + QUERIES),), generator=generator)
-        drawn = meta.small_changes(pictures[rows], generator).to(device)
+        drawn = (change(pictures[rows], generator) if change else pictures[rows]).to(device)
         loss = F.cross_entropy(model(drawn), labels[rows].to(device))
         optimizer.zero_grad()
         loss.backward()
@@ -226,46 +220,6 @@ def fine_tuned(
             hits = model(drawn.query[i]).argmax(dim=1) == drawn.query_labels[i]
         right.append(hits.double().mean().cpu())
     return meta.FewShot(torch.stack(right))
-
-
-def measured_emoji(method: str, seed: int, *, honest: bool) -> dict[str, Any]:
-    """One example of each of five concepts, three queries; `held_out` is how many concepts are tested."""
-    emoji = all_emoji(SIDE)
-    test = emoji_split(seed, honest=honest)
-    items: Tensor = emoji.pixels.float() / 255
-    if method == "prototypical":
-        compare = untrained("prototypical", seed, in_channels=3)
-        meta.train_episodic(
-            compare, items[~test], emoji.labels[~test], steps=STEPS, n_way=WAY, n_query=QUERIES, lr=RATE, seed=seed
-        )
-    elif method == "pixels":
-        compare = meta.PrototypicalNetwork(nn.Flatten())
-    else:
-        compare, features = meta.PrototypicalNetwork(nn.Identity()), emoji_features()
-        items = meta.centred(features, features[~test].mean(dim=0))
-    found = accuracy(compare, items[test], emoji.labels[test], 1).interval
-    half = round(found.high - found.mean, 5)
-    return {"one": round(found.mean, 5), "one_half": half, "held_out": len(emoji.labels[test].unique())}
-
-
-def emoji_split(seed: int, *, honest: bool) -> Tensor:
-    """True for the held-out pictures: whole subgroups of Unicode, or concepts at random."""
-    emoji = all_emoji(SIDE)
-    generator = torch.Generator().manual_seed(seed)
-    families = emoji.groups if honest else None
-    return meta.split_classes(emoji.labels, held_out=HELD_OUT, groups=families, generator=generator)
-
-
-@lru_cache(maxsize=2)
-def all_emoji(size: int) -> data.Images:
-    """Every concept in four styles; the concept is the class."""
-    return data.emoji(("noto", "twemoji", "openmoji", "fluent"), size=size, label="name")
-
-
-@lru_cache(maxsize=1)
-def emoji_features() -> Float[Tensor, "n dim"]:
-    """Features of all emoji, frozen, cached on disk."""
-    return training.features(models.vision(), all_emoji(ENLARGED))
 
 
 def load(method: str) -> meta.Comparison:

@@ -24,6 +24,7 @@ RECIPES = (
     "language_adapters",
     "learning_curves",
     "maml_family",
+    "metric_emoji",
     "metric_family",
     "peft_family",
     "scaling_family",

@@ -1,4 +1,4 @@
-"""Lesson 08: six sizes of one language model, to fit laws to (about 20 minutes).
+"""Lesson 08: six sizes of one language model, to fit laws to (about half an hour).
 
 "equal tokens": every size reads the same number of tokens. "equal compute": every size gets the same 6ND, so that large
 ones read less. "emergence": small models learn a phone book by heart; digits and whole numbers that are right.
@@ -44,10 +44,10 @@ VOCABULARY, CONTEXT, BATCH = 259, 64, 32
 RATE = 0.04  # over the square root of the width
 TOKENS = 2_000_000
 COMPUTE = (1e11, 4e11)
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 HELD_OUT = 200_000  # characters
 
-WIDTHS = (4, 6, 8, 10, 12, 16, 24, 32)
+WIDTHS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 32)
 BOOK_SEEDS = (0, 1, 2)
 ENTRIES, DIGITS = 100, 6
 BOOK_STEPS, BOOK_BATCH, BOOK_RATE = 600, 256, 0.05
@@ -59,6 +59,9 @@ def settings() -> dict[str, Any]:
     return {
         "sizes": SIZES,
         "parameters": {name: count_parameters(network(name, seed=0)) for name in SIZES},
+        "texts": "the texts of course_gpt",
+        "seeds": SEEDS,
+        "book_seeds": BOOK_SEEDS,
         "vocabulary": VOCABULARY,
         "context": CONTEXT,
         "batch": BATCH,
